@@ -1,0 +1,1 @@
+"""What surrounds the daemon: the demo, the simulated robot, training, evaluation and benchmarks."""
