@@ -1,0 +1,86 @@
+"""`vlad`: parse the arguments, read the settings, run the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import logging.handlers
+import queue
+import sys
+from pathlib import Path
+
+import uvloop
+
+import vlad
+from vlad.clock import SystemClock
+from vlad.config import DEFAULT_SETTINGS, ConfigError, Robot, Settings, load_settings
+from vlad.daemon import AlreadyRunningError, Daemon
+
+_LOG_QUEUE = 10_000
+
+EXIT_SETTINGS = 2
+EXIT_ALREADY_RUNNING = 3
+
+
+def _start_logging(verbose: bool) -> logging.handlers.QueueListener:
+    """Log through a bounded queue and a thread: a slow terminal or journal never holds the loop."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    records: queue.Queue[logging.LogRecord] = queue.Queue(_LOG_QUEUE)
+    sender = logging.handlers.QueueHandler(records)
+    sender.handleError = lambda record: None  # type: ignore[method-assign]  # full: the record is lost
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[sender])
+    listener = logging.handlers.QueueListener(records, handler)
+    listener.start()
+    return listener
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="vlad",
+        description="Run a vision-language-action policy on a robot, and keep the robot safe while it runs.",
+        epilog="exit status: 0 stopped in order, 1 a part failed, 2 settings unusable, 3 already running",
+    )
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_SETTINGS, metavar="FILE", help="settings (default: %(default)s)"
+    )
+    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="in place of paths.run_dir")
+    parser.add_argument("--state-dir", type=Path, metavar="DIR", help="in place of paths.state_dir")
+    parser.add_argument("--verbose", action="store_true", help="log more")
+    parser.add_argument("--version", action="version", version=f"vlad {vlad.__version__}")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until a signal ends it; the exit status."""
+    arguments = _parse(argv)
+    try:
+        settings, robot = load_settings(arguments.config)
+    except ConfigError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"vlad: {problem}\n")
+        return EXIT_SETTINGS
+    given = {key: getattr(arguments, key) for key in ("run_dir", "state_dir") if getattr(arguments, key)}
+    settings = settings.model_copy(update={"paths": settings.paths.model_copy(update=given)})
+    listener = _start_logging(arguments.verbose)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_run(settings, robot))
+    except AlreadyRunningError as error:
+        sys.stderr.write(f"vlad: {error}\n")
+        return EXIT_ALREADY_RUNNING
+    finally:
+        listener.stop()
+
+
+async def _run(settings: Settings, robot: Robot) -> int:
+    loop = asyncio.get_running_loop()
+    if settings.realtime.slow_callback_s:
+        loop.set_debug(True)
+        loop.slow_callback_duration = settings.realtime.slow_callback_s
+    return await Daemon(settings, robot, SystemClock()).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

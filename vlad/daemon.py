@@ -1,0 +1,339 @@
+"""The daemon: build the parts, start them in order, supervise them, bring the robot to rest, stop. Read first.
+
+One frame, end to end: ingest puts the newest sample of each signal into its slot; the inference loop turns
+the newest frame into an action chunk; the watchdog, 100 times a second, lets the kernel check and bound the
+step that is due; the command writer sends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from vlad import realtime
+from vlad.clock import NS_PER_S, Clock
+from vlad.command import CommandWriter
+from vlad.config import Robot, Settings
+from vlad.control import Control
+from vlad.ingest import Ingest
+from vlad.latch import EStopLatch
+from vlad.messages import Chunk, Instruction, Level, Mode, Sample
+from vlad.notify import Notifier
+from vlad.policy.bundle import Bundle, BundleRefused, find_bundles, load_bundle
+from vlad.policy.follower import Follower
+from vlad.policy.policy import Policy
+from vlad.policy.worker import InferenceLoop
+from vlad.queues import Latest
+from vlad.record.events import EventLog
+from vlad.safety.kernel import ActiveFault, Kernel, Verdict
+from vlad.status import fault_rows, status_report
+from vlad.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+_FIRST_BACKOFF_S = 0.1
+_LONGEST_BACKOFF_S = 5.0
+_STOP_TIMEOUT_S = 10.0
+_SETTLED = (Mode.BOOT, Mode.DISARMED, Mode.STOPPED, Mode.ESTOP)
+
+
+class AlreadyRunningError(Exception):
+    """Another daemon holds the run folder."""
+
+
+@dataclass(slots=True)
+class Part:
+    """Something that runs for as long as the daemon does. Without a critical part the robot must stop."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+    critical: bool
+    state: str = "stopped"
+    restarts: int = 0
+    error: str = ""
+
+
+def hold_run_folder(run_dir: Path) -> int:
+    """Make the run folder and lock it for this process; the descriptor keeps the lock. One daemon a folder."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = os.open(run_dir / "vlad.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(lock, 20).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise AlreadyRunningError(
+            f"{run_dir}: another vlad (pid {pid}) runs here; stop it, or set paths.run_dir to another folder"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    return lock
+
+
+class Daemon:
+    """All parts of one robot's vlad, and what an operator may ask of them (`control.Actions`)."""
+
+    def __init__(self, settings: Settings, robot: Robot, clock: Clock) -> None:
+        self.settings = settings
+        self.robot = robot
+        self.clock = clock
+        self.parts: list[Part] = []
+        self.bundle: Bundle | None = None
+        self.policy_error = ""
+        self.started_ns = clock.now_ns()
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._notifier = Notifier()
+        self._instruction_topic = next(
+            (topic for topic, known in settings.signals.items() if known.type == "instruction"), ""
+        )
+
+    async def run(self) -> int:
+        """From start to the end of the process; the exit status."""
+        lock = hold_run_folder(self.settings.paths.run_dir)
+        try:
+            await self._start()
+            self._notifier.ready(f"{self.robot.name}: {self.kernel.mode.value}")
+            await self._stopping.wait()
+            await self._bring_to_rest()
+        finally:
+            await self._close()
+            os.close(lock)
+        return 1 if self.watchdog.failed_parts else 0
+
+    def request_stop(self, reason: str) -> None:
+        """SIGTERM, Ctrl-C: a controlled stop, hold, and then the end."""
+        if not self._stopping.is_set():
+            log.info("stopping: %s", reason)
+            self.kernel.stop(reason)
+            self._stopping.set()
+
+    # start ------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_loop_error)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.request_stop, signal.Signals(number).name)
+        self.realtime = realtime.apply(self.settings.realtime)
+        self.collector = realtime.Collector()
+        state_dir = self.settings.paths.state_dir
+        state_dir.mkdir(parents=True, exist_ok=True)
+        self.events = EventLog(state_dir / "vlad.db", self.clock)
+        self.latch = EStopLatch(state_dir / "estop.json", self.clock)
+        self._context = zmq.Context()
+        self._build()
+        await self._load_policy()
+        self._start_parts()
+        self.collector.freeze()
+        self.events.put("start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid())
+
+    def _build(self) -> None:
+        settings = self.settings
+        self.chunks: Latest[Chunk] = Latest()
+        self.ingest = Ingest(self._context, settings, self.clock, self._on_sample)
+        self.inference: InferenceLoop | None = None
+        self.watchdog = Watchdog(
+            kernel=Kernel(self.robot, settings, self.latch.load()),
+            follower=Follower(round(settings.policy.blend_s * NS_PER_S)),
+            writer=CommandWriter(self._context, settings, self.clock),
+            samples=self.ingest.latest,
+            chunks=self.chunks,
+            clock=self.clock,
+            tick_hz=settings.realtime.tick_hz,
+            collector=self.collector,
+            on_verdict=self._on_verdict,
+            inference_since_ns=lambda: self.inference.inference_since_ns if self.inference else None,
+        )
+        self.kernel = self.watchdog.kernel
+        self.control = Control(settings, self)
+
+    async def _load_policy(self) -> None:
+        """Load and warm up the bundle. A refused one does not end the daemon: it says why, and cannot be armed."""
+        folder = self.settings.policy.bundle
+        if folder is None:
+            return
+        try:
+            policy = await asyncio.to_thread(self._warm_policy, folder)
+        except BundleRefused as refused:
+            self.policy_error = "; ".join(refused.reasons)
+            self.watchdog.failed_parts += ("policy",)
+            for reason in refused.reasons:
+                log.error("bundle refused: %s", reason)
+                self.events.put("bundle_refused", Level.WARNING, reason, folder=str(folder))
+            return
+        self.bundle = policy.bundle
+        self.inference = InferenceLoop(
+            policy, self.ingest.latest, self.chunks, self.clock, self.settings.policy, self.watchdog.ticker.wake
+        )
+
+    def _warm_policy(self, folder: Path) -> Policy:
+        bundle = load_bundle(folder, self.robot, self.settings.signals)
+        policy = Policy(bundle, threads=self.settings.policy.threads)
+        policy.warm_up()
+        return policy
+
+    def _start_parts(self) -> None:
+        self.ingest.start()
+        self.parts = [
+            Part("watchdog", self._run_watchdog, critical=True),
+            Part("control", self.control.run, critical=False),
+        ]
+        if self.inference is not None:
+            self.parts.append(Part("inference", self.inference.run, critical=False))
+        self._tasks = [asyncio.create_task(self._supervise(part), name=part.name) for part in self.parts]
+
+    async def _run_watchdog(self) -> None:
+        try:
+            await self.watchdog.run()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self.watchdog.last_resort()
+            raise
+
+    # supervise --------------------------------------------------------------------------------------------
+
+    async def _supervise(self, part: Part) -> None:
+        """Run a part for ever: again after a growing pause if it is not critical, else stop the robot."""
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            part.state, began_ns = "running", self.clock.now_ns()
+            try:
+                await part.run()
+                part.error = "ended by itself"
+            except Exception as error:
+                part.error = f"{type(error).__name__}: {error}"
+                log.exception("%s failed", part.name)
+            self.events.put("part_failed", Level.DANGER, f"{part.name}: {part.error}", part=part.name)
+            if part.critical:
+                part.state = "failed"
+                self._fail(part.name)
+                return
+            if self.clock.now_ns() - began_ns > _LONGEST_BACKOFF_S * NS_PER_S:
+                backoff_s = _FIRST_BACKOFF_S
+            part.state = "restarting"
+            await asyncio.sleep(backoff_s)
+            part.restarts += 1
+            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+    def _fail(self, name: str) -> None:
+        """A critical part is gone: the kernel stops the robot, and the process ends so that it starts anew."""
+        self.watchdog.failed_parts += (name,)
+        self.request_stop(f"{name} failed")
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error in a bare callback, such as ingest's: nobody else would stop the robot for it."""
+        log.error("the event loop: %s", context.get("message"), exc_info=context.get("exception"))
+        if context.get("exception") is not None and not self._stopping.is_set():
+            self._fail("ingest" if "ingest" in str(context.get("handle", "")).lower() else "loop")
+
+    def _on_sample(self, sample: Sample) -> None:
+        if isinstance(sample.data, Instruction):
+            self._take_task(sample.data.text, f"{sample.topic} ({sample.data.source})")
+        self.watchdog.notice(sample)
+        if self.inference is not None:
+            self.inference.notify(sample)
+
+    def _on_verdict(self, verdict: Verdict) -> None:
+        self._notifier.feed_watchdog(self.clock.now_ns())
+        for change in verdict.transitions:
+            self.events.put(
+                "mode", verdict.level, f"{change.before.value} -> {change.after.value}: {change.cause}",
+                before=change.before.value, after=change.after.value, cause=change.cause,
+            )  # fmt: skip
+            self._notifier.status(f"{self.robot.name}: {change.after.value} ({change.cause})")
+            if change.after is Mode.ESTOP:
+                self._put_task("", "the e-stop")
+        self.latch.keep(verdict.estop_reason)
+
+    # stop -------------------------------------------------------------------------------------------------
+
+    async def _bring_to_rest(self) -> None:
+        """Wait until the kernel has stopped the robot; the tick goes on commanding it meanwhile."""
+        self._notifier.stopping("bringing the robot to rest")
+        deadline_ns = self.clock.now_ns() + round(_STOP_TIMEOUT_S * NS_PER_S)
+        while "watchdog" not in self.watchdog.failed_parts and self.clock.now_ns() < deadline_ns:
+            verdict = self.watchdog.verdict
+            if verdict is not None and verdict.mode in _SETTLED:
+                return
+            await asyncio.sleep(0.01)
+
+    async def _close(self) -> None:
+        for task in reversed(self._tasks):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if self.inference is not None:
+            self.inference.close()
+        self.ingest.close()
+        self.watchdog.close()
+        self.events.put("stop", Level.SAFE, "vlad stopped")
+        await asyncio.to_thread(self.events.close)
+        self.latch.close()
+        self._context.destroy(linger=100)
+        self.collector.thaw()
+        self._notifier.close()
+
+    # what an operator may ask -----------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        return status_report(self)
+
+    def arm(self, who: str) -> list[dict[str, Any]]:
+        return self._act("arm", who, self.kernel.arm(self.watchdog.sample()))
+
+    def reset(self, who: str) -> list[dict[str, Any]]:
+        return self._act("reset", who, self.kernel.reset(self.watchdog.sample()))
+
+    def disarm(self, who: str) -> None:
+        self._act("disarm", who, ())
+        self.kernel.disarm(f"by {who}")
+        self.watchdog.ticker.wake()
+
+    def estop(self, who: str, reason: str) -> None:
+        self.kernel.estop(f"{reason} (by {who})" if reason else f"by {who}")
+        self.watchdog.ticker.wake()
+        self.events.put("act", Level.EMERGENCY, f"{who}: estop {reason}".rstrip(), who=who, act="estop")
+
+    def task(self, text: str, who: str) -> None:
+        """Give the robot an instruction, as a sample that the policy reads like any other; empty: none."""
+        if not self._instruction_topic:
+            raise ValueError("no signal of type instruction in the settings; add [signals.instruction]")
+        self._put_task(text, who)
+
+    async def models(self) -> list[dict[str, Any]]:
+        """The bundles that are installed, and the running one."""
+        return await asyncio.to_thread(
+            find_bundles, self.settings.paths.state_dir / "models", self.bundle, self.robot, self.settings.signals
+        )
+
+    def _act(self, act: str, who: str, refusals: tuple[ActiveFault, ...]) -> list[dict[str, Any]]:
+        rows = fault_rows(refusals, self.clock.now_ns())
+        outcome = "refused: " + "; ".join(f"{row['id']} {row['detail']}" for row in rows) if rows else "done"
+        self.events.put(
+            "act", Level.CAUTION if rows else Level.SAFE, f"{who}: {act}: {outcome}", who=who, act=act
+        )
+        self.watchdog.ticker.wake()
+        return rows
+
+    def _put_task(self, text: str, who: str) -> None:
+        now_ns = self.clock.now_ns()
+        if self._instruction_topic:
+            self.ingest.put(Sample(self._instruction_topic, 0, now_ns, now_ns, "", Instruction(text)))
+        self._take_task(text, who)
+
+    def _take_task(self, text: str, who: str) -> None:
+        if text != self.watchdog.task:
+            self.watchdog.set_task(text)
+            self.events.put("task", Level.SAFE, f"{who}: {text or '(none)'}", who=who, task=text)

@@ -1,0 +1,148 @@
+"""What the daemon tells about itself: one dictionary, which vladctl, the demo and scripts read."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import vlad
+from vlad.clock import NS_PER_S
+from vlad.safety.kernel import ActiveFault
+from vlad.statistics import Window
+
+if TYPE_CHECKING:
+    from vlad.daemon import Daemon
+
+SCHEMA = 1
+"""Raised when a key changes its meaning or goes; new keys may come at any time."""
+
+_NS_PER_MS = 1e6
+
+
+def _ms(window: Window, q: float) -> float | None:
+    value = window.percentile(q)
+    return None if value is None else round(value / _NS_PER_MS, 3)
+
+
+def fault_rows(faults: Iterable[ActiveFault], now_ns: int) -> list[dict[str, Any]]:
+    """Faults as an operator sees them: what, where, how bad, what was done, and how to mend it."""
+    return [
+        {
+            "id": active.fault.id,
+            "subject": active.subject,
+            "level": active.fault.level.name,
+            "reaction": str(active.fault.reaction),
+            "detail": active.detail,
+            "hint": active.fault.hint,
+            "since_s": round((now_ns - active.since_ns) / NS_PER_S, 3),
+        }
+        for active in faults
+    ]
+
+
+def status_report(daemon: Daemon) -> dict[str, Any]:
+    """How everything is, as of now. Only what JSON can hold: a number that is not finite becomes null."""
+    now_ns = daemon.clock.now_ns()
+    verdict = daemon.watchdog.verdict
+    inputs = daemon.watchdog.sample()
+    return {
+        "schema": SCHEMA,
+        "version": vlad.__version__,
+        "pid": os.getpid(),
+        "uptime_s": round((now_ns - daemon.started_ns) / NS_PER_S, 1),
+        "robot": {
+            "name": daemon.robot.name,
+            "type": daemon.robot.type,
+            "command": daemon.robot.command.value,
+        },
+        "mode": daemon.kernel.mode.value,
+        "level": verdict.level.name if verdict else "SAFE",
+        "faults": fault_rows(verdict.faults if verdict else (), now_ns),
+        "refusals": fault_rows(daemon.kernel.refusals(inputs), now_ns),
+        "estop": {
+            "latched": bool(verdict and verdict.estop_reason is not None),
+            "reason": verdict.estop_reason if verdict else None,
+        },
+        "task": daemon.watchdog.task,
+        "tick": _tick(daemon),
+        "commands": _commands(daemon),
+        "signals": _signals(daemon, now_ns),
+        "unknown_topics": dict(daemon.ingest.unknown),
+        "policy": _policy(daemon),
+        "parts": {
+            part.name: {
+                "state": part.state,
+                "critical": part.critical,
+                "restarts": part.restarts,
+                "error": part.error,
+            }
+            for part in daemon.parts
+        },
+        "realtime": daemon.realtime,
+    }
+
+
+def _tick(daemon: Daemon) -> dict[str, Any]:
+    counts, late = daemon.watchdog.counts, daemon.watchdog.lateness_ns
+    return {
+        "hz": daemon.settings.realtime.tick_hz,
+        "count": counts.count,
+        "early": counts.early,
+        "missed": counts.missed,
+        "late_1ms": counts.late_1ms,
+        "late_5ms": counts.late_5ms,
+        "late_p50_ms": _ms(late, 50),
+        "late_p99_ms": _ms(late, 99),
+    }
+
+
+def _commands(daemon: Daemon) -> dict[str, Any]:
+    verdict = daemon.watchdog.verdict
+    return {
+        "sent": daemon.watchdog.commands_sent,
+        "mode": verdict.command_mode.value if verdict else None,
+        "kind": daemon.robot.command.value,
+        "names": list(verdict.names) if verdict else [],
+        "values": [round(float(value), 4) for value in verdict.values] if verdict else [],
+    }
+
+
+def _signals(daemon: Daemon, now_ns: int) -> dict[str, Any]:
+    rows = {}
+    for topic, known in daemon.settings.signals.items():
+        sample = daemon.ingest.latest[topic].peek()
+        counter = daemon.ingest.counters[topic]
+        rows[topic] = {
+            "type": known.type,
+            "required": known.required,
+            "age_s": round((now_ns - sample.stamp_ns) / NS_PER_S, 4) if sample else None,
+            "rate_hz": round(counter.rate_hz(now_ns), 1),
+            "received": counter.received,
+            "dropped": daemon.ingest.latest[topic].dropped,
+            "bad": dict(counter.bad),
+        }
+    return rows
+
+
+def _policy(daemon: Daemon) -> dict[str, Any]:
+    loop, bundle, age = daemon.inference, daemon.bundle, daemon.watchdog.age_ns
+    report: dict[str, Any] = {
+        "bundle": bundle.name if bundle else None,
+        "version": bundle.version if bundle else None,
+        "state": "running" if bundle else "refused" if daemon.policy_error else "none",
+        "error": daemon.policy_error,
+        "age_p50_ms": _ms(age, 50),
+        "age_p99_ms": _ms(age, 99),
+        "inferences": 0,
+        "rate_hz": None,
+        "latency_p50_ms": None,
+        "latency_p99_ms": None,
+        "collision": None,
+    }
+    if loop is not None:
+        report |= loop.report()
+        if (risk := report["collision"]) is not None and not math.isfinite(risk):
+            report["collision"] = None
+    return report

@@ -1,0 +1,141 @@
+"""The safety tick: 100 times a second, and at once when something urgent came in.
+
+Nothing reaches a motor but through here: sample the queues, judge, command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from vlad.clock import NS_PER_S, Clock, Tick, Ticker
+from vlad.command import CommandWriter
+from vlad.messages import Chunk, Command, CommandMode, EStop, LaserScan, Mode, Proximity, Sample
+from vlad.policy.follower import Follower
+from vlad.queues import Latest
+from vlad.realtime import Collector
+from vlad.safety.kernel import Inputs, Kernel, Verdict
+from vlad.statistics import Window
+
+_AT_REST = (Mode.BOOT, Mode.DISARMED, Mode.STOPPED)
+_MS = 1_000_000
+
+
+@dataclass(slots=True)
+class TickCounts:
+    """How well the tick kept its time since the start."""
+
+    count: int = 0
+    early: int = 0
+    missed: int = 0
+    late_1ms: int = 0
+    late_5ms: int = 0
+
+
+class Watchdog:
+    """Owns the kernel, the follower and the command writer, and is the only caller of all three."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        follower: Follower,
+        writer: CommandWriter,
+        samples: Mapping[str, Latest[Sample]],
+        chunks: Latest[Chunk],
+        clock: Clock,
+        tick_hz: int,
+        collector: Collector,
+        on_verdict: Callable[[Verdict], None],
+        inference_since_ns: Callable[[], int | None],
+    ) -> None:
+        self.kernel = kernel
+        self.ticker = Ticker(NS_PER_S // tick_hz, clock)
+        self.counts = TickCounts()
+        self.lateness_ns = Window(tick_hz * 60)
+        self.age_ns = Window(tick_hz * 60)
+        self.task = ""
+        self.failed_parts: tuple[str, ...] = ()
+        self.verdict: Verdict | None = None
+        self._follower = follower
+        self._writer = writer
+        self._samples = samples
+        self._chunks = chunks
+        self._clock = clock
+        self._collector = collector
+        self._on_verdict = on_verdict
+        self._inference_since_ns = inference_since_ns
+        self._source_ns = 0
+
+    async def run(self) -> None:
+        """The loop. It ends only by cancellation, or by an error that its supervisor must act on."""
+        self.ticker.start()
+        try:
+            while True:
+                tick = await self.ticker.wait()
+                inputs = self.sample(tick)
+                verdict = self.kernel.judge(inputs)
+                self._command(verdict)
+                self._account(tick, verdict)
+        finally:
+            self.ticker.close()
+
+    def sample(self, tick: Tick | None = None) -> Inputs:
+        """All that a judgement may know, as of now; without a tick for an operator's question in between."""
+        now_ns = self._clock.now_ns()
+        chunk = self._chunks.take()
+        if chunk is not None and chunk.instruction in ("", self.task) and self.kernel.admit(chunk, now_ns):
+            self._follower.put(chunk, now_ns)
+        return Inputs(
+            now_ns=now_ns,
+            samples={topic: sample for topic, slot in self._samples.items() if (sample := slot.peek())},
+            step=self._follower.step(now_ns),
+            task=self.task,
+            inference_since_ns=self._inference_since_ns(),
+            missed_ticks=tick.missed if tick else 0,
+            early=tick is None or tick.early,
+            failed_parts=self.failed_parts,
+        )
+
+    def set_task(self, text: str) -> None:
+        """What the robot is told to do from now on; what was planned for another task is not followed."""
+        if text != self.task:
+            self.task = text
+            self._follower.clear()
+            self._chunks.clear()
+
+    def notice(self, sample: Sample) -> None:
+        """A new sample came in: judge at once where waiting for the next tick would cost distance."""
+        match sample.data:
+            case EStop(pressed=True) | LaserScan() | Proximity():
+                self.ticker.wake()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def last_resort(self) -> None:
+        """The loop itself failed: one stop that needs no judgement. The receiver's expiry does the rest."""
+        self._writer.stop(CommandMode.STOP1)
+
+    def _command(self, verdict: Verdict) -> Command:
+        command = self._writer.send(
+            verdict.command_mode, verdict.kind, verdict.names, verdict.values, verdict.source_stamp_ns
+        )
+        if verdict.command_mode is CommandMode.RUN and command.source_stamp_ns > self._source_ns:
+            self._source_ns = command.source_stamp_ns
+            self.age_ns.add(command.stamp_ns - command.source_stamp_ns)
+        return command
+
+    def _account(self, tick: Tick, verdict: Verdict) -> None:
+        self.verdict = verdict
+        counts = self.counts
+        if tick.early:
+            counts.early += 1
+        else:
+            self._writer.heartbeat(verdict.mode, verdict.level, tuple(f.fault.id for f in verdict.faults))
+            counts.count += 1
+            counts.missed += tick.missed
+            counts.late_1ms += tick.late_ns > _MS
+            counts.late_5ms += tick.late_ns > 5 * _MS
+            self.lateness_ns.add(tick.late_ns)
+            self._collector.after_tick(at_rest=verdict.mode in _AT_REST)
+        self._on_verdict(verdict)
