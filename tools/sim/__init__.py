@@ -1,0 +1,1 @@
+"""The simulated robot: seeded worlds, MuJoCo physics, ray-cast sensors."""
