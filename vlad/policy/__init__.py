@@ -1,0 +1,1 @@
+"""From observations to action chunks: bundles, preprocessing, inference, following."""

@@ -1,0 +1,243 @@
+"""Policy bundles: a folder with policy.toml, the model and what it needs, all under SHA-256.
+
+A bundle that does not match its hashes, the robot or the configured sensors is refused with every reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from vlad.config import SignalSettings
+from vlad.messages import Kind
+from vlad.policy.backends import BACKENDS
+from vlad.policy.manifest import INPUT, SCHEMA, Input, Manifest, Output
+from vlad.policy.toml import plain, write_toml
+
+MANIFEST = "policy.toml"
+
+_SIGNAL_TYPES: dict[str, tuple[str, ...]] = {
+    "image": ("image", "compressed_image"),
+    "laser_scan": ("laser_scan",),
+    "odometry": ("odometry",),
+    "joint_state": ("joint_state",),
+    "instruction": ("instruction",),
+}
+
+_T = TypeVar("_T")
+
+
+class BundleRefused(Exception):  # noqa: N818 - a refusal with reasons, not a failure of vlad
+    """The bundle cannot run here. `reasons` has a line for each mistake: where, what, how to mend it."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("\n".join(reasons))
+        self.reasons = reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose files, robot and signals have been checked; the model itself is not loaded yet."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def model(self) -> Path:
+        return self.folder / self.manifest.model
+
+    def __str__(self) -> str:
+        return f"{self.manifest.name}/{self.manifest.version}"
+
+
+def load_bundle(
+    folder: Path,
+    *,
+    robot_type: str | None = None,
+    signals: Mapping[str, SignalSettings] | None = None,
+    command: Kind | None = None,
+    axes: Sequence[str] | None = None,
+) -> Bundle:
+    """Read and check the bundle in `folder`; BundleRefused with every reason.
+
+    `robot_type`, `command` (the robot's kind of command) and `axes` (the names of its axes in order) are
+    those of the robot's limits file, `signals` those of the settings; None leaves that check out.
+    """
+    path = folder / MANIFEST
+    values = _read(path)
+    reasons = _check_files(folder, values.get("files"))
+    manifest = None
+    try:
+        manifest = Manifest.model_validate(values)
+    except ValidationError as error:
+        reasons += _mistakes(error, path)
+    reasons += _check_backend(values, path)
+    reasons += _check_robot(values, path, robot_type, command, axes)
+    if signals is not None:
+        inputs = values.get("inputs")
+        for item in inputs if isinstance(inputs, list) else []:
+            if (valid := _valid(INPUT, item)) is not None:
+                reasons += _check_signal(valid, path, signals)
+    if reasons or manifest is None:
+        raise BundleRefused(reasons)
+    return Bundle(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Hash every file in `folder` and write policy.toml; `schema` and `files` are filled in here.
+
+    `manifest` may hold NumPy numbers and arrays. What load_bundle would refuse is refused here as well, with
+    BundleRefused, and nothing is written.
+    """
+    paths = sorted(path for path in _files(folder) if path != MANIFEST)
+    values = plain({**manifest, "schema": SCHEMA, "files": {path: _sha256(folder / path) for path in paths}})
+    try:
+        Manifest.model_validate(values)
+    except ValidationError as error:
+        raise BundleRefused(_mistakes(error, folder / MANIFEST)) from None
+    part = folder.parent / f".{folder.name}.{MANIFEST}.part"
+    part.write_text(write_toml(values), encoding="utf-8")
+    os.replace(part, folder / MANIFEST)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The raw manifest; refused at once where nothing else can be checked."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleRefused([
+            f"{path}: cannot be read ({error.strerror}); name a folder that holds a bundle"
+        ]) from None  # fmt: skip
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BundleRefused([f"{path}: is not valid TOML: {error}"]) from None
+    schema = values.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BundleRefused([
+            f"{path}: schema: {schema} is newer than the {SCHEMA} that this vlad reads; update vlad, "
+            f"or use a bundle made for it"
+        ])  # fmt: skip
+    return values
+
+
+def _mistakes(error: ValidationError, path: Path) -> list[str]:
+    """One line for each mistake in the manifest."""
+    lines = []
+    for mistake in error.errors(include_url=False):
+        kinds = set(_SIGNAL_TYPES)
+        key = ".".join(str(part) for part in mistake["loc"] if part not in kinds)
+        where = f"{path}: {key}" if key else f"{path}"
+        match mistake["type"]:
+            case "extra_forbidden":
+                lines.append(f"{where}: unknown key; check its spelling, or remove it")
+            case "missing":
+                lines.append(f"{where}: is missing; add it")
+            case "value_error":
+                lines += [f"{where}: {text}" for text in str(mistake["ctx"]["error"]).split("\n")]
+            case _:
+                got = mistake["input"]
+                shown = "" if isinstance(got, dict | BaseModel) else f" (got {got!r})"
+                lines.append(f"{where}: {mistake['msg']}{shown}")
+    return lines
+
+
+def _valid(adapter: TypeAdapter[_T], value: object) -> _T | None:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
+        return None
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """The path in `folder` of every file; a link to a folder counts as a file, so that it is noticed."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_dir():
+            yield path.relative_to(folder).as_posix()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_files(folder: Path, listed: object) -> list[str]:
+    """Every listed file is there, inside and unchanged; and nothing else is there."""
+    files = listed if isinstance(listed, dict) else {}
+    reasons = [
+        f"{folder / name}: is not listed in [files] of {MANIFEST}; remove it, or write the manifest again"
+        for name in sorted(_files(folder))
+        if name != MANIFEST and name not in files
+    ]
+    for name, digest in files.items():
+        pure, path = PurePosixPath(name), folder / name
+        if pure.is_absolute() or ".." in pure.parts or not path.resolve().is_relative_to(folder.resolve()):
+            reasons.append(f"{folder / MANIFEST}: files.{name!r}: leads out of the bundle's folder; "
+                           f"put the file into the folder")  # fmt: skip
+        elif not path.is_file():
+            reasons.append(f"{path}: is missing; copy the whole bundle again")
+        elif isinstance(digest, str) and (found := _sha256(path)) != digest:
+            reasons.append(f"{path}: was changed: its SHA-256 is {found}, the manifest says {digest}; "
+                           f"copy the bundle again")  # fmt: skip
+    return reasons
+
+
+def _check_backend(values: Mapping[str, Any], path: Path) -> list[str]:
+    backend = values.get("backend")
+    if not isinstance(backend, str) or backend in BACKENDS:
+        return []
+    return [f"{path}: backend: {backend!r} is unknown; this vlad has {', '.join(BACKENDS)}"]
+
+
+def _check_robot(
+    values: Mapping[str, Any],
+    path: Path,
+    robot_type: str | None,
+    command: Kind | None,
+    axes: Sequence[str] | None,
+) -> list[str]:
+    """The bundle was made for this robot: its type, its kind of command, its axes in their order."""
+    reasons = []
+    made_for = values.get("robot_type")
+    if robot_type is not None and isinstance(made_for, str) and made_for != robot_type:
+        reasons.append(f"{path}: robot_type: made for {made_for!r}, this robot is a {robot_type!r}; "
+                       f"use a bundle for it, or correct `type` in the robot's limits file")  # fmt: skip
+    output = _valid(TypeAdapter(Output), values.get("output"))
+    if output is None:
+        return reasons
+    if command is not None and output.kind != command:
+        reasons.append(f"{path}: output.kind: the policy gives {output.kind}, the robot takes {command}; "
+                       f"use a bundle that gives {command}")  # fmt: skip
+    if axes is not None and output.names != tuple(axes):
+        reasons.append(f"{path}: output.names: {_difference(output.names, tuple(axes))}")
+    return reasons
+
+
+def _difference(names: tuple[str, ...], axes: tuple[str, ...]) -> str:
+    """How the policy's names differ from the robot's axes."""
+    unknown = [name for name in names if name not in axes]
+    absent = [name for name in axes if name not in names]
+    if not unknown and not absent:
+        at = next(index for index, pair in enumerate(zip(names, axes, strict=True)) if pair[0] != pair[1])
+        return (f"the order is not that of the robot's axes: number {at} is {names[at]!r}, the robot has "
+                f"{axes[at]!r} there; put the axes of the limits file in the policy's order")  # fmt: skip
+    parts = [f"not an axis of the robot: {', '.join(unknown)}"] if unknown else []
+    parts += [f"axes that the policy does not command: {', '.join(absent)}"] if absent else []
+    return "; ".join([*parts, "the policy's names must be the robot's axes"])
+
+
+def _check_signal(item: Input, path: Path, signals: Mapping[str, SignalSettings]) -> list[str]:
+    """The signal that an input reads is configured and has a type that the input can be made from."""
+    where, types = f"{path}: input {item.name!r}", _SIGNAL_TYPES[item.kind]
+    if item.signal not in signals:
+        return [f"{where}: no signal {item.signal!r} in the settings; add [signals.{item.signal}] "
+                f"with type = \"{types[0]}\""]  # fmt: skip
+    if (got := signals[item.signal].type) not in types:
+        return [f"{where}: signal {item.signal!r} is a {got} in the settings; the policy needs "
+                f"{' or '.join(types)}"]  # fmt: skip
+    return []
