@@ -1,0 +1,82 @@
+"""How late the safety tick is, with inference and ingest running flat out; naive loops beside it.
+
+The daemon itself runs, four times in turn: paced by its ticker with SCHED_FIFO and without, and the same loop
+paced by asyncio.sleep and by uvloop's call_at. Load: four cameras of 640x480 at 30 Hz, 1,000 joint messages/s
+and 100 scans/s from another process, and a model of about 20 ms that is run again as soon as it is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from tools.benchmarks.report import Report, at_most, machine, percentiles
+from tools.benchmarks.rig import rig, write_policy
+
+_CAMERAS = [f"camera{number}:image:30:640x480" for number in range(4)]
+_FEED = [*_CAMERAS, "joints:joint_state:1000", "laser:laser_scan:100", "trigger:image:200:64x64"]
+_SIGNALS = {line.split(":")[0]: {"type": line.split(":")[1], "required": False} for line in _FEED}
+_PACES = (
+    ("fifo", "ticker", 50),
+    ("plain", "ticker", 0),
+    ("asyncio_sleep", "sleep", 0),
+    ("call_at", "call_at", 0),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="for each of the four (default: %(default)s)"
+    )
+
+
+def _measure(pace: str, priority: int, seconds: float) -> dict[str, Any]:
+    with rig(_SIGNALS, realtime={"fifo_priority": priority}) as bench:
+        folder = write_policy(bench.folder / "models" / "bench", "trigger", 64, rounds=24)
+        bench.policy.update(bundle=str(folder), rate_hz=1000.0)
+        notes = bench.folder / "notes.npz"
+        bench.start_daemon("tools.benchmarks.host", bench.write_settings(), notes, "--pace", pace)
+        host = len(bench.processes) - 1
+        bench.feed(_FEED)
+        time.sleep(2)
+        bench.arm()
+        before = bench.call("status")
+        began_cpu, began_s = sum(bench.daemon.cpu_times()[:2]), time.monotonic()
+        time.sleep(seconds)
+        after = bench.call("status")
+        used = (sum(bench.daemon.cpu_times()[:2]) - began_cpu) / (time.monotonic() - began_s)
+        bench.stop(host)
+        late_ns = np.load(notes)["late_ns"][-int(seconds * 100) :]
+    return {
+        "lateness": percentiles(late_ns / 1e6, "ms"),
+        "ticks": after["tick"]["count"] - before["tick"]["count"],
+        "missed": after["tick"]["missed"] - before["tick"]["missed"],
+        "inferences_per_s": round(
+            (after["policy"]["inferences"] - before["policy"]["inferences"]) / seconds, 1
+        ),
+        "daemon_cores_used": round(used, 2),
+        "fifo": after["realtime"]["fifo"],
+    }
+
+
+def run(arguments: argparse.Namespace) -> Report:
+    conditions = {**machine(), "seconds_each": arguments.seconds, "tick_hz": 100, "feed": _FEED}
+    results = {name: _measure(pace, priority, arguments.seconds) for name, pace, priority in _PACES}
+    plain = results["plain"]
+    targets = [
+        at_most("p99 lateness without SCHED_FIFO [ms]", plain["lateness"]["p99_ms"], 4.0),
+        at_most("missed ticks without SCHED_FIFO", plain["missed"], 0),
+    ]
+    if results["fifo"]["fifo"] == "applied":
+        late = results["fifo"]["lateness"]
+        targets += [
+            at_most("p99 lateness with SCHED_FIFO [ms]", late["p99_ms"], 0.2),
+            at_most("p99.9 lateness with SCHED_FIFO [ms]", late["p99_9_ms"], 4.0),
+            at_most("missed ticks with SCHED_FIFO", results["fifo"]["missed"], 0),
+        ]
+    conditions["load_1min_after"] = round(os.getloadavg()[0], 2)
+    return Report("jitter", conditions, results, targets)
