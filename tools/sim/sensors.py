@@ -12,7 +12,7 @@ from tools.sim.rover import Rover
 from tools.sim.scene import CAMERA_HEIGHT_M, CAMERA_PITCH_RAD, LASER_HEIGHT_M
 
 CAMERA_WIDTH, CAMERA_HEIGHT = 160, 120
-CAMERA_FOV_RAD = math.radians(90.0)
+CAMERA_RAD_PER_PIXEL = math.radians(120.0) / CAMERA_WIDTH
 LASER_BEAMS = 360
 LASER_RANGE_MIN_M, LASER_RANGE_MAX_M = 0.05, 8.0
 
@@ -23,14 +23,14 @@ _TILE_M = 0.5
 
 
 class Camera:
-    """A pinhole colour camera on the mast, pitched a little down. One for a rover and its world."""
+    """A wide-angle colour camera (120 x 90 degrees, equal angle per pixel) on the mast, pitched a little down."""
 
     def __init__(self, rover: Rover, *, noise: float = 0.0, seed: int = 0) -> None:
         """`noise`: standard deviation of each pixel's error, of 255."""
         self._rover = rover
         self._noise = noise
         self._rng = np.random.default_rng(seed)
-        self._rays = _pinhole_rays()
+        self._rays = _camera_rays()
         count = CAMERA_WIDTH * CAMERA_HEIGHT
         self._geom = np.empty(count, dtype=np.int32)
         self._distance = np.empty(count)
@@ -98,13 +98,11 @@ def _turn(yaw: float) -> NDArray[np.float64]:
     return np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
-def _pinhole_rays() -> NDArray[np.float64]:
+def _camera_rays() -> NDArray[np.float64]:
     """Unit vectors in base_link, row by row from the top left pixel."""
-    scale = 2 * math.tan(CAMERA_FOV_RAD / 2) / CAMERA_WIDTH
-    across = (np.arange(CAMERA_WIDTH) + 0.5 - CAMERA_WIDTH / 2) * scale
-    down = (np.arange(CAMERA_HEIGHT) + 0.5 - CAMERA_HEIGHT / 2) * scale
-    right, below = np.meshgrid(across, down)
-    forward = np.ones_like(right)
-    cos, sin = math.cos(CAMERA_PITCH_RAD), math.sin(CAMERA_PITCH_RAD)
-    rays = np.stack([cos * forward - sin * below, -right, -sin * forward - cos * below], axis=-1).reshape(-1, 3)
-    return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))
+    right = (np.arange(CAMERA_WIDTH) + 0.5 - CAMERA_WIDTH / 2) * CAMERA_RAD_PER_PIXEL
+    below = (np.arange(CAMERA_HEIGHT) + 0.5 - CAMERA_HEIGHT / 2) * CAMERA_RAD_PER_PIXEL
+    azimuth, depression = np.meshgrid(-right, below + CAMERA_PITCH_RAD)
+    level = np.cos(depression)
+    rays = np.stack([level * np.cos(azimuth), level * np.sin(azimuth), -np.sin(depression)], axis=-1)
+    return np.asarray(rays.reshape(-1, 3))

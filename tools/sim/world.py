@@ -25,6 +25,7 @@ _PASSAGE_M = 0.75  # free width between any two things: the robot, and 0.2 m on 
 _BETWEEN_TARGETS_M = 0.9
 _TARGET_TO_WALL_M = 0.4
 _START_GAP_M = 0.4
+_START_TO_OBSTACLE_M = 0.55
 _START_TO_TARGET_M = 1.2
 _START_APART_RAD = 0.3
 _TARGET_SIZES: dict[Kind, tuple[float, float]] = {"ball": (0.2, 0.4), "cylinder": (0.14, 0.5), "box": (0.18, 0.36)}
@@ -198,7 +199,7 @@ def _place_obstacle(rng: np.random.Generator, world: World) -> Thing:
         wall = world.wall_gap(np.array([[x, y]]))[0] - thing.radius
         start = thing.gap(np.array([world.start[:2]]))[0]
         apart = all(_between(thing, other) >= _PASSAGE_M for other in world.things)
-        if apart and wall >= _PASSAGE_M and start >= _START_GAP_M:
+        if apart and wall >= _PASSAGE_M and start >= _START_TO_OBSTACLE_M:
             return thing
     raise Unplaceable
 
