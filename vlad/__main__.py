@@ -43,7 +43,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         epilog="exit status: 0 stopped in order, 1 a part failed, 2 settings unusable, 3 already running",
     )
     parser.add_argument(
-        "--config", type=Path, default=DEFAULT_SETTINGS, metavar="FILE", help="settings (default: %(default)s)"
+        "--config", type=Path, default=DEFAULT_SETTINGS, metavar="FILE", help="settings (%(default)s)"
     )
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="in place of paths.run_dir")
     parser.add_argument("--state-dir", type=Path, metavar="DIR", help="in place of paths.state_dir")

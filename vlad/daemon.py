@@ -1,4 +1,4 @@
-"""The daemon: build the parts, start them in order, supervise them, bring the robot to rest, stop. Read first.
+"""The daemon: build the parts, start them in order, supervise, bring the robot to rest, stop. Read first.
 
 One frame, end to end: ingest puts the newest sample of each signal into its slot; the inference loop turns
 the newest frame into an action chunk; the watchdog, 100 times a second, lets the kernel check and bound the
@@ -29,7 +29,7 @@ from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
 from vlad.notify import Notifier
-from vlad.policy.bundle import Bundle, BundleRefused, find_bundles, load_bundle
+from vlad.policy.bundle import Bundle, BundleRefused, list_bundles, load_bundle
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
 from vlad.policy.worker import InferenceLoop
@@ -64,7 +64,7 @@ class Part:
 
 
 def hold_run_folder(run_dir: Path) -> int:
-    """Make the run folder and lock it for this process; the descriptor keeps the lock. One daemon a folder."""
+    """Make the run folder and lock it: one daemon a folder. The descriptor keeps the lock."""
     run_dir.mkdir(parents=True, exist_ok=True)
     lock = os.open(run_dir / "vlad.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -159,7 +159,7 @@ class Daemon:
         self.control = Control(settings, self)
 
     async def _load_policy(self) -> None:
-        """Load and warm up the bundle. A refused one does not end the daemon: it says why, and cannot be armed."""
+        """Load and warm up the bundle. With a refused one the daemon runs, says why, and cannot be armed."""
         folder = self.settings.policy.bundle
         if folder is None:
             return
@@ -174,7 +174,12 @@ class Daemon:
             return
         self.bundle = policy.bundle
         self.inference = InferenceLoop(
-            policy, self.ingest.latest, self.chunks, self.clock, self.settings.policy, self.watchdog.ticker.wake
+            policy,
+            self.ingest.latest,
+            self.chunks,
+            self.clock,
+            self.settings.policy,
+            on_chunk=self.watchdog.ticker.wake,
         )
 
     def _warm_policy(self, folder: Path) -> Policy:
@@ -228,7 +233,7 @@ class Daemon:
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
     def _fail(self, name: str) -> None:
-        """A critical part is gone: the kernel stops the robot, and the process ends so that it starts anew."""
+        """A critical part is gone: stop the robot, and end the process so that systemd starts it anew."""
         self.watchdog.failed_parts += (name,)
         self.request_stop(f"{name} failed")
 
@@ -315,7 +320,7 @@ class Daemon:
     async def models(self) -> list[dict[str, Any]]:
         """The bundles that are installed, and the running one."""
         return await asyncio.to_thread(
-            find_bundles, self.settings.paths.state_dir / "models", self.bundle, self.robot, self.settings.signals
+            list_bundles, self.settings.paths.state_dir / "models", self.settings, self.robot, self.bundle
         )
 
     def _act(self, act: str, who: str, refusals: tuple[ActiveFault, ...]) -> list[dict[str, Any]]:
