@@ -1,0 +1,281 @@
+"""The control socket: operators look at the daemon and act on it, through `vladctl` or their own programs.
+
+RUN/control.sock, a Unix stream socket. One JSON object a line: {"id", "method", "params"} is answered with
+{"id", "result"} or {"id", "error": {"code", "message", "hint"}}. After `subscribe` lines come by themselves:
+{"stream": "status" | "event", "data"}. Codes: bad_request, unknown_method, too_large, busy, refused,
+not_permitted, unavailable.
+
+Who may look: whoever can open the socket. It is mode 0660 of group `vlad`, or 0600 where there is no such
+group or this process may not give the socket to it. Who may act (arm, disarm, reset, task): root, the
+daemon's own user and members of the group that operator.group names. The e-stop may be pressed by whoever
+can connect, because that is the safe direction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from vlad.config import Settings
+from vlad.jsontext import to_json
+from vlad.messages import Level
+from vlad.peer import identify, read_peer
+from vlad.record.events import EventLog
+from vlad.session import LONGEST_LINE, Error, Row, Session, integer, listen, parse
+
+log = logging.getLogger(__name__)
+
+SOCKET_NAME = "control.sock"
+_SKIP_ABOVE = 64 * 1024
+_MOST_SKIPPED = 50
+_CLIENTS_PER_USER = 16
+_MOST_EVENTS = 1_000
+_LONGEST_TASK = 1_000
+_LONGEST_REASON = 300
+_FASTEST_STATUS_HZ = 10.0
+_PAUSE_S = 0.002
+_LOOKUP_TIMEOUT_S = 2.0
+
+
+class Actions(Protocol):
+    """What the daemon does for an operator; all on the loop's thread. `who` is for the event log."""
+
+    events: EventLog
+
+    def status(self) -> Row: ...
+
+    def arm(self, who: str) -> list[Row]:
+        """Empty: armed. Else the faults that forbid it."""
+        ...
+
+    def disarm(self, who: str) -> None: ...
+
+    def estop(self, who: str, reason: str) -> None: ...
+
+    def reset(self, who: str) -> list[Row]:
+        """Empty: disarmed. Else the faults that persist."""
+        ...
+
+    def task(self, text: str, who: str) -> None:
+        """ValueError where this robot takes no instruction."""
+        ...
+
+    async def models(self) -> list[Row]: ...
+
+
+class Control:
+    """The server. One part of the daemon: `run` serves until it is cancelled."""
+
+    def __init__(self, settings: Settings, actions: Actions) -> None:
+        self._path = settings.paths.run_dir / SOCKET_NAME
+        self._operators = settings.operator.group
+        self._actions = actions
+        self._clients: dict[asyncio.Task[None], Session] = {}
+        self._methods: dict[str, Callable[[Session, Row], Awaitable[Any]]] = {
+            "status": self._status,
+            "events": self._events,
+            "models": self._models,
+            "subscribe": self._subscribe,
+            "estop": self._estop,
+            "arm": self._arm,
+            "disarm": self._disarm,
+            "reset": self._reset,
+            "task": self._task,
+        }
+
+    async def run(self) -> None:
+        """Serve. OSError where the socket cannot be made."""
+        self._executor = ThreadPoolExecutor(2, "control")
+        try:
+            await self._listen_and_serve()
+        finally:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _listen_and_serve(self) -> None:
+        listener = await self._off_loop(listen, self._path)
+        server = await asyncio.start_unix_server(self._accept, sock=listener, limit=LONGEST_LINE)
+        unsubscribe = self._actions.events.subscribe(self._on_event)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            unsubscribe()
+            server.close()
+            self._path.unlink(missing_ok=True)
+            for task in self._clients:
+                task.cancel()
+
+    def _off_loop(self, function: Callable[..., Any], *values: Any) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().run_in_executor(self._executor, function, *values)
+
+    # one connection ---------------------------------------------------------------------------------------
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            peer = read_peer(writer.get_extra_info("socket"))
+        except OSError:
+            log.warning("control: the kernel does not tell who has connected; hung up", exc_info=True)
+            writer.close()
+            return
+        client = Session(peer, writer, self._off_loop(identify, peer, self._operators))
+        if Counter(known.peer.uid for known in self._clients.values())[peer.uid] >= _CLIENTS_PER_USER:
+            error = Error("busy", f"{_CLIENTS_PER_USER} connections of your user are open", "close some")
+            client.send(to_json({"id": None, "error": error.row}))
+            client.close()
+            return
+        task = asyncio.create_task(self._serve(client, reader), name="control client")
+        self._clients[task] = client
+        task.add_done_callback(self._on_served)
+
+    def _on_served(self, task: asyncio.Task[None]) -> None:
+        """The end of a connection. An error in serving it ends it alone: neither the robot nor others."""
+        self._clients.pop(task).close()
+        _log_error(task)
+
+    async def _serve(self, client: Session, reader: asyncio.StreamReader) -> None:
+        while True:
+            try:
+                line = await reader.readuntil(b"\n")
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return
+            except asyncio.LimitOverrunError:
+                error = Error("too_large", f"a request is longer than {LONGEST_LINE} bytes", "shorten it")
+                client.send(to_json({"id": None, "error": error.row}))
+                return
+            await self._answer(client, line)
+            await asyncio.sleep(_PAUSE_S)  # requests that came in one piece must not hold the loop
+
+    async def _answer(self, client: Session, line: bytes) -> None:
+        key: Any = None
+        try:
+            request = parse(line)
+            key = request.get("id")
+            method, params = request.get("method"), request.get("params") or {}
+            if not isinstance(params, dict):
+                raise Error(
+                    "bad_request", "params is not an object", 'send {"params": {...}}, or leave it out'
+                )
+            if not isinstance(method, str) or method not in self._methods:
+                raise Error(
+                    "unknown_method", f"there is no method {method!r}", f"use {', '.join(self._methods)}"
+                )
+            result = await self._methods[method](client, params)
+        except Error as error:
+            client.send(to_json({"id": key, "error": error.row}))
+        else:
+            text = result if isinstance(result, str) else to_json(result)
+            client.send(f'{{"id":{to_json(key)},"result":{text}}}')
+
+    # methods: looking -------------------------------------------------------------------------------------
+
+    async def _status(self, client: Session, params: Row) -> Row:
+        return self._actions.status()
+
+    async def _models(self, client: Session, params: Row) -> list[Row]:
+        return await self._actions.models()
+
+    async def _events(self, client: Session, params: Row) -> str:
+        limit = integer(params, "limit", 20, _MOST_EVENTS)
+        since_id = integer(params, "since_id", 0, 2**62)
+        kinds = params.get("kinds", [])
+        if not (
+            isinstance(kinds, list) and len(kinds) <= 100 and all(isinstance(kind, str) for kind in kinds)
+        ):
+            raise Error("bad_request", "kinds is not a list of event kinds", 'for example ["mode", "act"]')
+        query = self._actions.events.query
+        return str(await self._off_loop(lambda: to_json(query(limit, since_id, tuple(kinds)))))
+
+    async def _subscribe(self, client: Session, params: Row) -> Row:
+        """Replaces what this connection had subscribed to before."""
+        rate_hz = params.get("status_hz", 0)
+        if isinstance(rate_hz, bool) or not isinstance(rate_hz, int | float) or not 0 <= rate_hz <= 10:
+            raise Error("bad_request", f"status_hz is {rate_hz!r}", f"0 (none) to {_FASTEST_STATUS_HZ:g}")
+        client.wants_events = params.get("events") is True
+        if client.stream is not None:
+            client.stream.cancel()
+        client.stream = None
+        if rate_hz:
+            client.stream = asyncio.create_task(self._stream_status(client, 1 / rate_hz))
+            client.stream.add_done_callback(_log_error)
+        return {"status_hz": rate_hz, "events": client.wants_events}
+
+    async def _stream_status(self, client: Session, period_s: float) -> None:
+        skipped = 0
+        while not client.gone:
+            if client.backlog <= _SKIP_ABOVE:
+                client.send(to_json({"stream": "status", "data": self._actions.status()}))
+                skipped = 0
+            elif (skipped := skipped + 1) > _MOST_SKIPPED:
+                client.drop()
+            await asyncio.sleep(period_s)
+
+    def _on_event(self, event: Row) -> None:
+        """Called within the safety tick: send afterwards."""
+        if any(client.wants_events for client in self._clients.values()):
+            asyncio.get_running_loop().call_soon(self._send_event, event)
+
+    def _send_event(self, event: Row) -> None:
+        line = to_json({"stream": "event", "data": event})
+        for client in self._clients.values():
+            if client.wants_events:
+                client.send(line)
+
+    # methods: acting --------------------------------------------------------------------------------------
+
+    async def _estop(self, client: Session, params: Row) -> Row:
+        """Does not wait for anything, not even for the user's name."""
+        reason = " ".join(str(params.get("reason", "")).split())[:_LONGEST_REASON]
+        self._actions.estop(client.who, reason)
+        return {"ok": True}
+
+    async def _arm(self, client: Session, params: Row) -> Row:
+        refusals = self._actions.arm(await self._operator(client, "arm"))
+        return {"ok": not refusals, "refusals": refusals}
+
+    async def _disarm(self, client: Session, params: Row) -> Row:
+        self._actions.disarm(await self._operator(client, "disarm"))
+        return {"ok": True}
+
+    async def _reset(self, client: Session, params: Row) -> Row:
+        refusals = self._actions.reset(await self._operator(client, "reset"))
+        return {"ok": not refusals, "refusals": refusals}
+
+    async def _task(self, client: Session, params: Row) -> Row:
+        text = params.get("text")
+        if not isinstance(text, str) or len(text) > _LONGEST_TASK:
+            raise Error("bad_request", "text is missing, or too long", f"at most {_LONGEST_TASK} characters")
+        who = await self._operator(client, "task")
+        try:
+            self._actions.task(" ".join(text.split()), who)
+        except ValueError as error:
+            raise Error("refused", str(error), "see vladctl check-config") from None
+        return {"ok": True, "task": " ".join(text.split())}
+
+    async def _operator(self, client: Session, act: str) -> str:
+        """Who acts, for the event log; Error if they may not."""
+        try:
+            identity = await asyncio.wait_for(asyncio.shield(client.identity), _LOOKUP_TIMEOUT_S)
+        except TimeoutError:
+            raise Error(
+                "unavailable", "the user database does not answer", "try again, or act as root"
+            ) from None
+        if identity.refusal:
+            if not client.refusal_noted:
+                client.refusal_noted = True
+                self._actions.events.put(
+                    "not_permitted",
+                    Level.CAUTION,
+                    f"{identity.name} may not {act}",
+                    who=identity.name,
+                    act=act,
+                )
+            raise Error("not_permitted", f"{identity.name} may not {act}", identity.refusal)
+        return identity.name
+
+
+def _log_error(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("control: serving a client failed", exc_info=error)

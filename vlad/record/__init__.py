@@ -1,0 +1,1 @@
+"""What the daemon remembers: events in SQLite."""
