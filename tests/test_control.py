@@ -79,8 +79,9 @@ async def test_status_is_what_the_daemon_says(tmp_path: Path, actions: FakeActio
 
 async def test_acts_reach_the_daemon_with_who_did_them(tmp_path: Path, actions: FakeActions) -> None:
     async with serving(tmp_path, actions) as path, connected(path) as client:
-        for method, params in [("arm", {}), ("disarm", {}), ("reset", {}), ("task", {"text": " go \n there "}),
-                               ("estop", {"reason": "a hand in the way"})]:  # fmt: skip
+        task, estop = {"text": " go \n there "}, {"reason": "a hand in the way"}
+        asked = [("arm", {}), ("disarm", {}), ("reset", {}), ("task", task), ("estop", estop)]
+        for method, params in asked:
             assert (await client.ask(method, **params))["result"]["ok"] is True
     acts = [(act, *rest) for act, who, *rest in actions.done]
     assert acts == [("arm",), ("disarm",), ("reset",), ("task", "go there"), ("estop", "a hand in the way")]

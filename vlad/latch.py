@@ -22,6 +22,26 @@ _SCHEMA = 1
 _RETRY_S = 0.5
 
 
+def read_latch(path: Path) -> str | None:
+    """What the file says: the reason of the latched e-stop, None where there is none."""
+    try:
+        state = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        return _unknown(path, str(error))
+    match state:
+        case {"schema": 1, "latched": False}:
+            return None
+        case {"schema": 1, "latched": True, "reason": str(reason)}:
+            return reason
+    return _unknown(path, "not a state that this version knows")
+
+
+def _unknown(path: Path, why: str) -> str:
+    return f"{path} cannot be read ({why}), so the e-stop counts as pressed; look after the robot, then reset"
+
+
 class EStopLatch:
     """Mirrors the kernel's latch into `path`. `keep` belongs to the loop's thread and never blocks it.
 
@@ -43,18 +63,7 @@ class EStopLatch:
 
     def load(self) -> str | None:
         """What the file says: the reason of the latched e-stop, None where there is none."""
-        try:
-            state = json.loads(self._path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError) as error:
-            return self._unknown(str(error))
-        match state:
-            case {"schema": 1, "latched": False}:
-                return None
-            case {"schema": 1, "latched": True, "reason": str(reason)}:
-                return reason
-        return self._unknown("not a state that this version knows")
+        return read_latch(self._path)
 
     def keep(self, reason: str | None) -> None:
         """Have the latch stored: latched for `reason`, or released. Free of cost while nothing changes."""
@@ -76,12 +85,6 @@ class EStopLatch:
             log.error("%s: the disk does not answer; the e-stop latch may not be stored", self._path)
         else:
             os.close(self._wakeup)
-
-    def _unknown(self, why: str) -> str:
-        return (
-            f"{self._path} cannot be read ({why}), so the e-stop counts as pressed; "
-            "look after the robot, then reset"
-        )
 
     def _run(self) -> None:
         waiting: dict[str, Any] | None = None
