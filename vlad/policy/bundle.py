@@ -8,15 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from vlad.config import SignalSettings
-from vlad.messages import Kind
+from vlad.config import Robot, SignalSettings
 from vlad.policy.backends import BACKENDS
 from vlad.policy.manifest import INPUT, SCHEMA, Input, Manifest, Output
 from vlad.policy.toml import plain, write_toml
@@ -50,25 +49,29 @@ class Bundle:
     manifest: Manifest
 
     @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    @property
     def model(self) -> Path:
         return self.folder / self.manifest.model
 
     def __str__(self) -> str:
-        return f"{self.manifest.name}/{self.manifest.version}"
+        return f"{self.name}/{self.version}"
 
 
 def load_bundle(
     folder: Path,
-    *,
-    robot_type: str | None = None,
+    robot: Robot | None = None,
     signals: Mapping[str, SignalSettings] | None = None,
-    command: Kind | None = None,
-    axes: Sequence[str] | None = None,
 ) -> Bundle:
     """Read and check the bundle in `folder`; BundleRefused with every reason.
 
-    `robot_type`, `command` (the robot's kind of command) and `axes` (the names of its axes in order) are
-    those of the robot's limits file, `signals` those of the settings; None leaves that check out.
+    It must be made for `robot`, and its inputs for the `signals` of the settings; None leaves that check out.
     """
     path = folder / MANIFEST
     values = _read(path)
@@ -79,7 +82,8 @@ def load_bundle(
     except ValidationError as error:
         reasons += _mistakes(error, path)
     reasons += _check_backend(values, path)
-    reasons += _check_robot(values, path, robot_type, command, axes)
+    if robot is not None:
+        reasons += _check_robot(values, path, robot)
     if signals is not None:
         inputs = values.get("inputs")
         for item in inputs if isinstance(inputs, list) else []:
@@ -88,6 +92,28 @@ def load_bundle(
     if reasons or manifest is None:
         raise BundleRefused(reasons)
     return Bundle(folder, manifest)
+
+
+def find_bundles(
+    models: Path, running: Bundle | None, robot: Robot, signals: Mapping[str, SignalSettings]
+) -> list[dict[str, Any]]:
+    """The bundles in `models`/NAME/VERSION and the running one, a row for each, for an operator.
+
+    `refused` has the reasons for which it could not run here; none: it could. Reads and hashes every file.
+    """
+    folders = {path.parent.resolve() for path in models.glob(f"*/*/{MANIFEST}")}
+    current = running.folder.resolve() if running else None
+    rows = []
+    for folder in sorted(folders | ({current} if current else set())):
+        row: dict[str, Any] = {"name": folder.parent.name, "version": folder.name, "folder": str(folder)}
+        row |= {"running": folder == current, "refused": []}
+        try:
+            manifest = load_bundle(folder, robot, signals).manifest
+            row |= {"name": manifest.name, "version": manifest.version, "backend": manifest.backend}
+        except BundleRefused as refused:
+            row["refused"] = refused.reasons
+        rows.append(row)
+    return rows
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -194,27 +220,21 @@ def _check_backend(values: Mapping[str, Any], path: Path) -> list[str]:
     return [f"{path}: backend: {backend!r} is unknown; this vlad has {', '.join(BACKENDS)}"]
 
 
-def _check_robot(
-    values: Mapping[str, Any],
-    path: Path,
-    robot_type: str | None,
-    command: Kind | None,
-    axes: Sequence[str] | None,
-) -> list[str]:
+def _check_robot(values: Mapping[str, Any], path: Path, robot: Robot) -> list[str]:
     """The bundle was made for this robot: its type, its kind of command, its axes in their order."""
     reasons = []
     made_for = values.get("robot_type")
-    if robot_type is not None and isinstance(made_for, str) and made_for != robot_type:
-        reasons.append(f"{path}: robot_type: made for {made_for!r}, this robot is a {robot_type!r}; "
+    if isinstance(made_for, str) and made_for != robot.type:
+        reasons.append(f"{path}: robot_type: made for {made_for!r}, this robot is a {robot.type!r}; "
                        f"use a bundle for it, or correct `type` in the robot's limits file")  # fmt: skip
     output = _valid(TypeAdapter(Output), values.get("output"))
     if output is None:
         return reasons
-    if command is not None and output.kind != command:
-        reasons.append(f"{path}: output.kind: the policy gives {output.kind}, the robot takes {command}; "
-                       f"use a bundle that gives {command}")  # fmt: skip
-    if axes is not None and output.names != tuple(axes):
-        reasons.append(f"{path}: output.names: {_difference(output.names, tuple(axes))}")
+    if output.kind != robot.command:
+        reasons.append(f"{path}: output.kind: the policy gives {output.kind}, the robot takes "
+                       f"{robot.command}; use a bundle that gives {robot.command}")  # fmt: skip
+    if output.names != (axes := tuple(robot.axes)):
+        reasons.append(f"{path}: output.names: {_difference(output.names, axes)}")
     return reasons
 
 

@@ -1,6 +1,76 @@
-"""What runs a model: one module for each backend, one protocol for all."""
+"""What runs a model: one module for each backend, one protocol for all.
+
+A backend's module has `load(model: Model) -> Backend`, and is imported only when a bundle asks for it.
+"""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from numpy.typing import NDArray
+
 BACKENDS: dict[str, str] = {"onnx": "vlad.policy.backends.onnx"}
-"""The `backend` of a bundle -> the module that has it; imported only when a bundle asks for it."""
+"""The `backend` of a bundle -> the module that has it."""
+
+Tensors: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+class BackendError(Exception):
+    """The model could not be loaded or run; the message says which file and what the runtime said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What to load. `outputs` are the graph outputs that are wanted, `threads` the CPU threads it may use."""
+
+    path: Path
+    precision: str
+    outputs: tuple[str, ...]
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """What the graph says of one input or output: NumPy's name of its type, None for an open dimension."""
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What was loaded: the graph's inputs and outputs by name, and what it runs on."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    device: str
+
+
+class Backend(Protocol):
+    """A loaded model. One thread at a time calls it; `run` releases the GIL while the model runs."""
+
+    def describe(self) -> Description:
+        """What the graph itself says, to be compared with the manifest."""
+        ...
+
+    def warm_up(self, inputs: Tensors) -> None:
+        """Do what only the first run does: allocate, compile, connect. BackendError as for `run`."""
+        ...
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """The wanted outputs for these inputs, which are C-contiguous; BackendError where it fails."""
+        ...
+
+    def close(self) -> None:
+        """Give back memory, devices and connections. It is not run again."""
+        ...
+
+
+def load_backend(name: str, model: Model) -> Backend:
+    """Load `model` with the backend of that name, one of BACKENDS; BackendError where it cannot be loaded."""
+    backend: Backend = importlib.import_module(BACKENDS[name]).load(model)
+    return backend

@@ -1,0 +1,195 @@
+"""The inference loop: newest samples in, action chunks out, the model in a thread of its own.
+
+The loop thread only decides and passes references. A new frame starts an inference at once if none is
+running; its result comes back with one wake-up of the loop. There is no timer and no task in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+from vlad.clock import NS_PER_S, Clock
+from vlad.config import PolicySettings
+from vlad.messages import Chunk, Sample
+from vlad.policy.policy import Policy
+from vlad.policy.preprocess import ObservationError, instruction_text
+from vlad.queues import Latest
+from vlad.statistics import Window
+
+log = logging.getLogger(__name__)
+
+_REMEMBERED = 1_000
+_RATE_WINDOW_NS = 2 * NS_PER_S
+_CLOSE_TIMEOUT_S = 1.0
+_LOG_EVERY_NS = NS_PER_S
+
+_Samples: TypeAlias = dict[str, Sample]
+_Outcome: TypeAlias = Chunk | BaseException
+
+
+class InferenceLoop:
+    """Runs the policy on each new frame, as far as the rate limit and the model's speed allow.
+
+    A frame that arrives while the model runs is used when it is done; one that comes too soon for the rate
+    limit is left out, and the next one used: waiting for its turn would only make it older.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        latest: Mapping[str, Latest[Sample]],
+        chunks: Latest[Chunk],
+        clock: Clock,
+        settings: PolicySettings,
+        on_chunk: Callable[[], None],
+    ) -> None:
+        """`latest` has the newest sample of each signal; `on_chunk` is called when `chunks` got a new one."""
+        self.inference_since_ns: int | None = None
+        """When the inference that is running now began, for the kernel's deadline; None: none is running."""
+        self.inferences = 0
+        self.bad_observations = 0
+        self.error = ""
+        """Why the newest frame gave no chunk; empty when it did."""
+        self.latency_ns = Window(_REMEMBERED)
+        self._policy = policy
+        self._slots = {topic: latest[topic] for topic in policy.topics}
+        self._chunks = chunks
+        self._clock = clock
+        self._on_chunk = on_chunk
+        self._collision: float | None = None
+        self._period_ns = NS_PER_S / settings.rate_hz
+        self._due_ns = 0.0
+        self._used: Sample | None = None
+        self._finished: deque[int] = deque(maxlen=_REMEMBERED)
+        self._logged_ns = -_LOG_EVERY_NS
+        self._ended: asyncio.Future[None] | None = None
+        self._worker = _Worker(policy)
+
+    async def run(self) -> None:
+        """Infer until it is cancelled, or raise what the model raised. May be run again after that."""
+        self._ended = asyncio.get_running_loop().create_future()
+        try:
+            self._start_if_due()
+            await self._ended
+        finally:
+            self._ended = None
+
+    def notify(self, sample: Sample) -> None:
+        """A sample came in and lies in its slot. Only from the loop's own thread; cheap."""
+        if sample.topic == self._policy.trigger:
+            self._start_if_due()
+
+    def report(self) -> dict[str, Any]:
+        """The `policy` part of the status that this loop knows."""
+        now_ns = self._clock.now_ns()
+        recent = sum(now_ns - at_ns < _RATE_WINDOW_NS for at_ns in self._finished)
+        p50, p99 = self.latency_ns.percentile(50), self.latency_ns.percentile(99)
+        return {
+            "inferences": self.inferences,
+            "rate_hz": round(recent * NS_PER_S / _RATE_WINDOW_NS, 1),
+            "latency_p50_ms": None if p50 is None else round(p50 / 1e6, 3),
+            "latency_p99_ms": None if p99 is None else round(p99 / 1e6, 3),
+            "bad_observations": self.bad_observations,
+            "collision": self._collision,
+            "error": self.error,
+        }
+
+    def close(self) -> None:
+        """End the thread and close the policy. A model that hangs is left behind."""
+        if not self._worker.close(_CLOSE_TIMEOUT_S):
+            log.warning("%s: the model did not return; its thread is left behind", self._policy.bundle)
+
+    def _start_if_due(self) -> None:
+        frame = self._slots[self._policy.trigger].peek()
+        if self._ended is None or self.inference_since_ns is not None or frame is self._used:
+            return
+        now_ns = self._clock.now_ns()
+        if frame is None or now_ns < self._due_ns - self._period_ns / 2:
+            return
+        samples = self._observe()
+        if samples is None:
+            return
+        # Half a period of slack, made up for later, so that a jittering camera at the limit loses no frame.
+        self._due_ns = max(self._due_ns, now_ns) + self._period_ns
+        self._used = frame
+        self.inference_since_ns = now_ns
+        loop = asyncio.get_running_loop()
+        self._worker.submit(samples, lambda outcome: loop.call_soon_threadsafe(self._finish, outcome, now_ns))
+
+    def _observe(self) -> _Samples | None:
+        """The newest sample of each input, marked as used; None while one is missing or nothing is asked."""
+        samples = {}
+        for topic, slot in self._slots.items():
+            sample = slot.peek()
+            if sample is None:
+                return None
+            samples[topic] = sample
+        task = self._policy.instruction_topic
+        if task and not instruction_text(samples[task].data):
+            return None
+        for slot in self._slots.values():
+            slot.take()
+        return samples
+
+    def _finish(self, outcome: _Outcome, began_ns: int) -> None:
+        now_ns = self._clock.now_ns()
+        self.inference_since_ns = None
+        self.error = "" if isinstance(outcome, Chunk) else f"{outcome}"
+        if isinstance(outcome, Chunk):
+            self.inferences += 1
+            self.latency_ns.add(now_ns - began_ns)
+            self._finished.append(now_ns)
+            self._collision = outcome.collision
+            self._chunks.put(outcome)
+            self._on_chunk()
+        elif isinstance(outcome, ObservationError):
+            self.bad_observations += 1
+            self._log(now_ns)
+        elif self._ended is not None and not self._ended.done():
+            self._ended.set_exception(outcome)
+            return
+        self._start_if_due()
+
+    def _log(self, now_ns: int) -> None:
+        """The newest error, at most once a second."""
+        if now_ns - self._logged_ns >= _LOG_EVERY_NS:
+            self._logged_ns = now_ns
+            log.warning("no inference: %s (%d so far)", self.error, self.bad_observations)
+
+
+class _Worker:
+    """One thread that runs the policy. A daemon thread, unlike an executor's: a hung model ends with us."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._jobs: SimpleQueue[tuple[_Samples, Callable[[_Outcome], object]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self._thread.start()
+
+    def submit(self, samples: _Samples, done: Callable[[_Outcome], object]) -> None:
+        """Infer; `done` is called in the worker's thread with the chunk or the error."""
+        self._jobs.put((samples, done))
+
+    def close(self, timeout_s: float) -> bool:
+        """Let the thread end and close the policy; False if it did not within the time."""
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            samples, done = job
+            try:
+                outcome: _Outcome = self._policy.infer(samples)
+            except BaseException as error:  # handed to the loop, where the supervisor sees it
+                outcome = error
+            with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits for it
+                done(outcome)
+        self._policy.close()
