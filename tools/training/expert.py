@@ -46,7 +46,7 @@ def reached(target: Thing, pose: Pose, twist: tuple[float, float]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the expert would do: `commands` (N,HORIZON,2) [m/s, rad/s], and `poses` (N,HORIZON,3) they lead to."""
+    """What the expert would do: `commands` (N,horizon,2) [m/s, rad/s], and `poses` (N,horizon,3) they lead to."""
 
     commands: NDArray[np.float32]
     poses: Array
@@ -64,16 +64,23 @@ class Expert:
         self._free = world.gap(self._centres) - ROBOT_RADIUS_M
         self._ahead = np.stack([self._lookahead(target) for target in world.targets])
 
-    def plan(self, target: NDArray[np.int64], poses: Array, twists: Array, seen: NDArray[np.bool_]) -> Plan:
-        """The next HORIZON commands from each pose (N,3) and twist (N,2) to the target of this index (N,).
+    def plan(
+        self,
+        target: NDArray[np.int64],
+        poses: Array,
+        twists: Array,
+        seen: NDArray[np.bool_],
+        horizon: int = HORIZON,
+    ) -> Plan:
+        """The next `horizon` commands from each pose (N,3) and twist (N,2) to the target of this index (N,).
 
         `seen` (N,): whether the target is in the camera's view now; if not, it is searched for all the while.
         """
         pose, twist = poses.astype(float), twists.astype(float)
         search = np.where(twist[:, 1] < -0.1, -_SEARCH_RADPS, _SEARCH_RADPS)
-        commands, path = np.empty((len(pose), HORIZON, 2), np.float32), np.empty((len(pose), HORIZON, 3))
+        commands, path = np.empty((len(pose), horizon, 2), np.float32), np.empty((len(pose), horizon, 3))
         limit = np.array([_ACCEL_MPS2, _ACCEL_RADPS2]) * STEP_S
-        for k in range(HORIZON):
+        for k in range(horizon):
             wanted = np.where(seen[:, None], self._drive(target, pose), np.stack([0.0 * search, search], axis=1))
             command = np.clip(wanted, twist - limit, twist + limit)
             pose = advance(pose, (twist + command) / 2, STEP_S)

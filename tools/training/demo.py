@@ -1,0 +1,230 @@
+"""Train the demo policy and write its bundle: `tools/train_demo`.
+
+One process trains while another collects: first the expert's episodes, then episodes that the newest policy drives
+and the expert labels. The learning rate follows the clock, so that `--minutes` is kept on any machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import multiprocessing
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from tools.training.demo_batch import Batch, FrameStore
+from tools.training.demo_bundle import write_bundle
+from tools.training.demo_data import Driver, Episode, Frames, Tally, join
+from tools.training.demo_model import (
+    ACTION_MEAN,
+    ACTION_STD,
+    IMAGE_MEAN,
+    IMAGE_STD,
+    SCAN_MEAN_M,
+    SCAN_STD_M,
+    TWIST_STD,
+    DemoNet,
+)
+from tools.training.expert import HORIZON
+from tools.training.instructions import make_tokenizer, tokens
+
+SEED = 7
+BATCH = 64
+LEARNING_RATE = 2e-3
+WARM_UP = 0.02  # of the time
+EXPERT_FRAMES_A_MINUTE = 450  # of the time given
+FRAMES_A_MINUTE = 3_200
+EPISODES_A_JOB = 8
+POLICY_FROM = 0.08  # of the time: from here on the policy drives most episodes
+COLLECT_UNTIL = 0.85
+REPORT_S = 20.0
+MODELS = Path(__file__).resolve().parents[1] / "models"
+
+_STEP_WEIGHT = torch.linspace(1.5, 0.5, HORIZON)[:, None]
+
+
+def main() -> None:
+    """Parse the arguments, train, write the bundle."""
+    parser = argparse.ArgumentParser(prog="tools/train_demo", description="Train the demo policy on the CPU.")
+    parser.add_argument("--minutes", type=float, default=35.0, help="time to take (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=MODELS / "demo" / "1", help="the bundle's folder")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED)
+    trainer = Trainer(arguments.minutes * 60.0)
+    trainer.run()
+    write_bundle(arguments.output, trainer.policy(), trainer.tokenizer, trainer.provenance())
+
+
+class Trainer:
+    """The network, the frames collected so far, and the process that collects more."""
+
+    def __init__(self, seconds: float) -> None:
+        self.tokenizer = make_tokenizer()
+        self._seconds = seconds
+        self._expert_frames = int(EXPERT_FRAMES_A_MINUTE * seconds / 60.0)
+        self._capacity = int(FRAMES_A_MINUTE * seconds / 60.0)
+        self._store = FrameStore(self._capacity, self.tokenizer, SEED)
+        self._net = DemoNet(self.tokenizer.get_vocab_size()).to(memory_format=torch.channels_last)
+        self._mean = AveragedModel(self._net, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
+        self._optimizer = torch.optim.AdamW(self._net.parameters(), LEARNING_RATE, weight_decay=1e-3)
+        self._steps = 0
+        self._episodes = 0
+        self._loss: dict[str, float] = {}
+        self._tally = Tally()
+
+    def policy(self) -> DemoNet:
+        """The averaged network, ready to drive."""
+        net = DemoNet(self.tokenizer.get_vocab_size())
+        net.load_state_dict(self._mean.module.state_dict())
+        return net.eval()
+
+    def provenance(self) -> dict[str, str | int | float]:
+        """What the bundle's manifest tells about the training."""
+        return {
+            "data": "simulated rover: a scripted expert's episodes, then episodes driven by the policy (DAgger)",
+            "code": "tools/train_demo",
+            "seed": SEED,
+            "worlds": f"seeds 0 to {self._episodes - 1}",
+            "frames": len(self._store),
+            "steps": self._steps,
+            "minutes": round(self._seconds / 60.0, 1),
+        } | {f"loss_{name}": round(value, 4) for name, value in self._loss.items()}
+
+    def run(self) -> None:
+        """Collect and train until the time is up."""
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(2, mp_context=spawn) as pool, Progress(*columns) as progress:
+            bar = progress.add_task("expert's episodes", total=1.0)
+            begun = told = time.monotonic()
+            jobs = [self._submit(pool, 0.0) for _ in range(2)]
+            while (done := (time.monotonic() - begun) / self._seconds) < 1.0:
+                jobs = self._gather(pool, jobs, done)
+                if len(self._store) >= self._expert_frames:
+                    self._step(done)
+                    progress.update(bar, description="training")
+                else:
+                    time.sleep(0.1)
+                progress.update(bar, completed=done)
+                if time.monotonic() - told > REPORT_S:
+                    told = time.monotonic()
+                    progress.console.print(self._now())
+
+    def _submit(self, pool: ProcessPoolExecutor, done: float) -> Future[tuple[Frames, Tally]]:
+        weights = None
+        if done > POLICY_FROM:
+            memory = io.BytesIO()
+            torch.save(self._mean.module.state_dict(), memory)
+            weights = memory.getvalue()
+        first, self._episodes = self._episodes, self._episodes + EPISODES_A_JOB
+        return pool.submit(collect, first, EPISODES_A_JOB, weights)
+
+    def _gather(
+        self, pool: ProcessPoolExecutor, jobs: list[Future[tuple[Frames, Tally]]], done: float
+    ) -> list[Future[tuple[Frames, Tally]]]:
+        """Take what has been collected; keep two processes at it at first, then one, evenly over the time."""
+        for job in [job for job in jobs if job.done()]:
+            jobs.remove(job)
+            frames, tally = job.result()
+            self._store.add(frames)
+            if done > POLICY_FROM:
+                self._tally = tally
+        expert = self._expert_frames
+        planned = expert + (self._capacity - expert) * min(done / COLLECT_UNTIL, 1.0)
+        processes = 2 if len(self._store) < expert else 1
+        while len(jobs) < processes and len(self._store) < min(planned, self._capacity - 1):
+            jobs.append(self._submit(pool, done))
+        return jobs
+
+    def _step(self, done: float) -> None:
+        rate = LEARNING_RATE * min(done / WARM_UP, 0.5 * (1.0 + math.cos(math.pi * done)), 1.0)
+        for group in self._optimizer.param_groups:
+            group["lr"] = max(rate, 1e-5)
+        losses = self._losses(self._store.batch(BATCH))
+        self._optimizer.zero_grad(set_to_none=True)
+        total = losses["action"] + 0.1 * losses["where"] + 0.1 * losses["distance"] + 0.2 * losses["collision"]
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
+        self._optimizer.step()
+        self._mean.update_parameters(self._net)
+        self._steps += 1
+        for name, loss in losses.items():
+            self._loss[name] = 0.99 * self._loss.get(name, loss.item()) + 0.01 * loss.item()
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        self._net.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            image = batch.image.to(memory_format=torch.channels_last)
+            output = self._net.policy(image, batch.scan, batch.odometry, batch.tokens)
+        error = functional.smooth_l1_loss(output.actions.float(), batch.actions, beta=0.1, reduction="none")
+        seen = batch.cells < batch.cells.new_tensor(output.where.shape[1] - 1)
+        distance = functional.smooth_l1_loss(output.distance.float(), batch.distances, reduction="none")
+        count = batch.candidates.shape[1]
+        risk = self._net.collision(
+            batch.candidates.flatten(0, 1), batch.scan.repeat_interleave(count, 0), batch.odometry.repeat_interleave(count, 0)
+        )
+        return {
+            "action": (error * _STEP_WEIGHT).mean(),
+            "where": functional.nll_loss(output.where.float(), batch.cells),
+            "distance": (distance * seen).mean(),
+            "collision": functional.binary_cross_entropy_with_logits(risk[:, 0], batch.collides.flatten()),
+        }
+
+    def _now(self) -> str:
+        losses = " ".join(f"{name} {value:.3f}" for name, value in self._loss.items())
+        tally = self._tally
+        return (
+            f"step {self._steps} frames {len(self._store)} {losses} | last episodes: {tally.reached} reached, "
+            f"{tally.given_up} not, {tally.collided} collided"
+        )
+
+
+def collect(first: int, count: int, weights: bytes | None) -> tuple[Frames, Tally]:
+    """Episodes in the worlds from `first` on, one of four driven by the expert, or all of them without `weights`."""
+    torch.set_num_threads(1)
+    driver = _policy_driver(weights) if weights else None
+    parts, tally = [], Tally()
+    for seed in range(first, first + count):
+        episode = Episode(seed, None if seed % 4 == 0 else driver)
+        parts.append(episode.run())
+        if seed % 4:
+            tally.add(episode.tally)
+    return join(parts), tally
+
+
+def _policy_driver(weights: bytes) -> Driver:
+    tokenizer = make_tokenizer()
+    net = DemoNet(tokenizer.get_vocab_size())
+    net.load_state_dict(torch.load(io.BytesIO(weights)))
+    net.eval()
+
+    def drive(
+        image: NDArray[np.uint8], scan: NDArray[np.float32], twist: tuple[float, float], name: str
+    ) -> NDArray[np.float32]:
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
+        words = torch.from_numpy(tokens(tokenizer, f"go to the {name}"))[None]
+        with torch.inference_mode():
+            actions, _ = net(
+                (pixels - IMAGE_MEAN) / IMAGE_STD,
+                torch.from_numpy((scan - SCAN_MEAN_M) / SCAN_STD_M)[None],
+                torch.tensor([twist]) / torch.tensor(TWIST_STD),
+                words,
+            )
+        return (actions[0] * torch.tensor(ACTION_STD) + torch.tensor(ACTION_MEAN)).numpy()
+
+    return drive
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The demo policy's network: what to look for is a query over what the camera sees.
+
+A small convolution net makes a map of features; the instruction becomes a query; attention over the map (with one
+extra cell for "not in view") says where the target is. That, the laser scan and the odometry make the chunk. The
+second head follows the chunk through the scan's points and gives the probability that it ends in a collision.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tools.training.expert import HORIZON, STEP_S
+
+IMAGE_HEIGHT, IMAGE_WIDTH = 96, 128
+MAP_HEIGHT, MAP_WIDTH = 24, 32
+IMAGE_MEAN, IMAGE_STD = 0.5, 0.25
+SCAN_BEAMS = 90
+SCAN_MEAN_M, SCAN_STD_M = 3.0, 1.5
+TWIST_STD = (0.5, 1.0)
+ACTION_MEAN, ACTION_STD = (0.2, 0.0), (0.3, 0.7)
+
+_CHANNELS = 64
+_HEADS = 4
+_WORD = 32
+_CLEARANCE_SCALE_M = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Of B instructions: chunk (B,H,2) normalised; attention of the first head (B,cells+1), log; `distance` (B,) [m]."""
+
+    actions: Tensor
+    where: Tensor
+    distance: Tensor
+
+
+class DemoNet(nn.Module):
+    """Inputs as in the bundle's manifest, normalised; `forward` is the graph that is exported."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.eye = nn.Sequential(
+            _convolution(3, 16, 5, 2), _convolution(16, 32, 3, 2), _convolution(32, 48, 3, 1), _convolution(48, _CHANNELS, 3, 1)
+        )  # fmt: skip
+        self.key = nn.Conv2d(_CHANNELS, _CHANNELS * 2, 1)
+        self.word = nn.Embedding(vocabulary, _WORD, padding_idx=0)
+        self.weight = nn.Embedding(vocabulary, 1, padding_idx=0)
+        self.query = nn.Sequential(nn.Linear(_WORD, 128), nn.ReLU(), nn.Linear(128, _HEADS * (_CHANNELS + 1)))
+        self.scan = nn.Sequential(
+            nn.Conv1d(1, 16, 5, padding=2, padding_mode="circular"), nn.ReLU(),
+            nn.Conv1d(16, 32, 5, 2, padding=2, padding_mode="circular"), nn.ReLU(),
+            nn.Conv1d(32, 32, 5, 2, padding=2, padding_mode="circular"), nn.ReLU(),
+            nn.Flatten(), nn.Linear(32 * 23, 128), nn.ReLU(),
+        )  # fmt: skip
+        self.look = nn.Sequential(nn.Linear(_HEADS * (_CHANNELS + 3), 128), nn.ReLU())
+        self.range = nn.Linear(128, 1)
+        self.act = nn.Sequential(
+            nn.Linear(128 + 128 + 2, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, HORIZON * 2)
+        )
+        self.risk = nn.Sequential(nn.Linear(HORIZON * 3 + 2, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1))
+        columns = torch.linspace(-1, 1, MAP_WIDTH).repeat(MAP_HEIGHT)
+        rows = torch.linspace(-1, 1, MAP_HEIGHT).repeat_interleave(MAP_WIDTH)
+        self.register_buffer("cells", torch.stack([columns, rows]))
+        angles = -math.pi + (torch.arange(SCAN_BEAMS) + 0.5 - 0.5 / 4) * (math.tau / SCAN_BEAMS)
+        self.register_buffer("beams", torch.stack([angles.cos(), angles.sin()]))
+
+    def forward(self, image: Tensor, scan: Tensor, odometry: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Chunk (1,H,2), normalised, and collision probability (1,1)."""
+        actions = self.policy(image, scan, odometry, tokens[:, None]).actions
+        return actions, torch.sigmoid(self.collision(actions, scan, odometry))
+
+    def policy(self, image: Tensor, scan: Tensor, odometry: Tensor, tokens: Tensor) -> Output:
+        """For each of B frames and each of its M instructions (tokens (B,M,L)): B*M rows, frame by frame."""
+        frames, asked = tokens.shape[0], tokens.shape[1]
+        keys, values = self.key(self.eye(image)).flatten(2).chunk(2, dim=1)
+        values = torch.cat([values, self.cells.expand(frames, -1, -1)], dim=1)
+        query = self.query(self._sentence(tokens)).view(frames, asked * _HEADS, _CHANNELS + 1)
+        seen = torch.bmm(query[..., :-1], keys) / math.sqrt(_CHANNELS)
+        where = torch.log_softmax(torch.cat([seen, query[..., -1:]], dim=-1), dim=-1)
+        weights = where.exp()
+        found = torch.cat([torch.bmm(weights[..., :-1], values.transpose(1, 2)), weights[..., -1:]], dim=-1)
+        look = self.look(found.view(frames * asked, -1))
+        around = torch.cat([self.scan(scan[:, None]), odometry], dim=1)
+        around = around[:, None].expand(-1, asked, -1).reshape(frames * asked, -1)
+        actions = self.act(torch.cat([look, around], dim=1)).view(-1, HORIZON, 2)
+        first = where.view(frames * asked, _HEADS, -1)[:, 0]
+        return Output(actions, first, self.range(look)[:, 0])
+
+    def collision(self, actions: Tensor, scan: Tensor, odometry: Tensor) -> Tensor:
+        """Logits (B,1) that following these chunks (B,H,2) ends in a collision."""
+        twist = actions * torch.tensor(ACTION_STD) + torch.tensor(ACTION_MEAN)
+        yaw = torch.cumsum(twist[..., 1], dim=1) * STEP_S
+        x = torch.cumsum(twist[..., 0] * yaw.cos(), dim=1) * STEP_S
+        y = torch.cumsum(twist[..., 0] * yaw.sin(), dim=1) * STEP_S
+        ranges = scan * SCAN_STD_M + SCAN_MEAN_M
+        to_x = ranges[:, None] * self.beams[0] - x[..., None]
+        to_y = ranges[:, None] * self.beams[1] - y[..., None]
+        clearance = (to_x.square() + to_y.square() + 1e-6).sqrt().amin(dim=2) / _CLEARANCE_SCALE_M
+        return self.risk(torch.cat([clearance.clamp(max=5.0), actions.flatten(1), odometry], dim=1))
+
+    def _sentence(self, tokens: Tensor) -> Tensor:
+        """The meaning (..., words) of an instruction: its words, each as loud as its weight."""
+        loud = self.weight(tokens)[..., 0].masked_fill(tokens == 0, -1e4)
+        return (functional.softmax(loud, dim=-1)[..., None] * self.word(tokens)).sum(dim=-2)
+
+
+def _convolution(inputs: int, outputs: int, size: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
