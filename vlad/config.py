@@ -152,6 +152,9 @@ class Settings(_Section):
     operator: OperatorSettings = OperatorSettings()
 
 
+TWIST_AXES = ("linear_x", "linear_y", "linear_z", "angular_x", "angular_y", "angular_z")
+
+
 class Axis(_Section):
     """Limits of one number of the command: a joint, or linear_x [m/s] or angular_z [rad/s] of a twist.
 
@@ -206,8 +209,21 @@ class Robot(_Section):
         if not self.axes:
             raise ValueError("a robot needs at least one axis, [axes.NAME]")
         unbounded = [name for name, axis in self.axes.items() if axis.lower is None]
-        if self.command in (Kind.JOINT_POSITION, Kind.JOINT_DELTA) and unbounded:
-            raise ValueError(f"joint positions need lower and upper; missing for {', '.join(unbounded)}")
+        if self.command in (Kind.JOINT_POSITION, Kind.JOINT_DELTA):
+            if unbounded:
+                raise ValueError(f"joint positions need lower and upper; missing for {', '.join(unbounded)}")
+            if not self.feedback:
+                raise ValueError("joint positions start where the joints are measured: feedback is missing")
+        unknown = [name for name in self.axes if name not in TWIST_AXES]
+        if self.command is Kind.TWIST and unknown:
+            raise ValueError(f"a twist has the axes {', '.join(TWIST_AXES)}; not {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _watches_its_way(self) -> Robot:
+        drives = self.command is Kind.TWIST and "linear_x" in self.axes and "linear_y" not in self.axes
+        if self.obstacle is not None and not drives:
+            raise ValueError("obstacle is for a base that takes twists, with the axis linear_x, not linear_y")
         return self
 
 
@@ -318,7 +334,8 @@ def _contradictions(settings: Settings, robot: Robot, path: Path, limits: Path) 
     problems = []
     wanted: list[tuple[str, str, tuple[str, ...]]] = []
     if robot.feedback:
-        wanted.append(("feedback", robot.feedback, ("odometry", "joint_state")))
+        feedback = "odometry" if robot.command is Kind.TWIST else "joint_state"
+        wanted.append(("feedback", robot.feedback, (feedback,)))
     if robot.obstacle is not None:
         wanted.append(("obstacle.signal", robot.obstacle.signal, ("laser_scan",)))
     for key, signal, types in wanted:

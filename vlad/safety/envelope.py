@@ -1,0 +1,108 @@
+"""Bounding: whatever is asked for, what is commanded stays within position, velocity and acceleration.
+
+The envelope keeps what it commanded last. Each turn moves that by what the limits allow in the time that
+really passed. For positions the speed towards a target or a limit stays such that the axis can still stop
+before it: a step of v dt that leaves v^2 / 2a of way, so v = a (sqrt(dt^2 + 2 r / a) - dt) for a remaining
+way r. Braking at `a` from there keeps the rule whatever the later steps last, so a limit is never crossed
+and a target that stands still is not overshot.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vlad.messages import Floats, Kind
+from vlad.safety.motion import Limits, Vector
+
+_NONE: Floats = np.zeros(0, dtype=np.float32)
+
+
+class Envelope:
+    """The command as it develops, in the order of the robot's axes.
+
+    twist, joint_velocity: `velocity` is the command. joint_position: `position` is, and `velocity` its rate
+    of change. joint_delta: the policy's values are offsets from the measured position; what they point at is
+    bounded like a position, and the command is the bounded position less the measured one.
+    """
+
+    def __init__(self, kind: Kind, limits: Limits) -> None:
+        self._kind = kind
+        self._limits = limits
+        self._positional = kind in (Kind.JOINT_POSITION, Kind.JOINT_DELTA)
+        self.velocity: Vector = np.zeros(len(limits.names))
+        self.position: Vector | None = None
+
+    def start(self, position: Vector | None) -> None:
+        """Begin at rest, where the robot was measured; None: unknown, or a kind that needs no position."""
+        self.velocity = np.zeros(len(self._limits.names))
+        self.position = None if position is None else position.copy()
+
+    def target(self, values: Floats, measured: Vector | None) -> Vector | None:
+        """What the policy's values ask for; None: nothing can be asked for without a measured position."""
+        wanted = values.astype(np.float64)
+        if self._kind is Kind.JOINT_DELTA:
+            return None if measured is None else measured + wanted
+        return wanted
+
+    def bound(self, target: Vector | None, dt_s: float, scale: float, measured: Vector | None) -> Vector:
+        """The velocities of the coming step towards `target`, or to rest where it is None.
+
+        `scale` (0 to 1) lowers the velocity limits; an axis that is faster slows down to them within its
+        deceleration.
+        """
+        if target is None:
+            return self.approach(np.zeros(len(self.velocity)), dt_s)
+        top = self._limits.velocity * scale
+        if not self._positional:
+            wanted = np.minimum(np.maximum(target, -top), top)
+            if self._kind is Kind.JOINT_VELOCITY and measured is not None:
+                low, high = self._to_limits(measured, dt_s)
+                wanted = np.minimum(np.maximum(wanted, low), high)
+            return self.approach(wanted, dt_s)
+        if self.position is None:
+            return self.velocity
+        limits = self._limits
+        way = np.minimum(np.maximum(target, limits.lower), limits.upper) - self.position
+        wanted = np.copysign(np.minimum(self._reachable(np.abs(way), dt_s), top), way)
+        low, high = self._to_limits(self.position, dt_s)
+        return np.minimum(np.maximum(self.approach(wanted, dt_s), low), high)
+
+    def approach(self, wanted: Vector, dt_s: float) -> Vector:
+        """The velocities nearest to `wanted` that acceleration and deceleration allow in this step."""
+        limits = self._limits
+        sign = np.where(self.velocity < 0, -1.0, 1.0)
+        speed = self.velocity * sign
+        slowest = speed - limits.deceleration * dt_s
+        slowest = np.where(slowest < 0, slowest * (limits.acceleration / limits.deceleration), slowest)
+        bounded = np.minimum(np.maximum(wanted * sign, slowest), speed + limits.acceleration * dt_s)
+        signed: Vector = sign * bounded
+        return signed
+
+    def step(self, velocity: Vector, dt_s: float) -> None:
+        """Make these velocities the command for the step."""
+        self.velocity = velocity
+        if self.position is not None:
+            self.position = self.position + velocity * dt_s
+
+    def values(self, measured: Vector | None) -> Floats:
+        """The command as the driver gets it; no values where it must shape the stop itself."""
+        if not self._positional:
+            return self.velocity.astype(np.float32)
+        if self.position is None or (self._kind is Kind.JOINT_DELTA and measured is None):
+            return _NONE
+        if self._kind is Kind.JOINT_DELTA and measured is not None:
+            return (self.position - measured).astype(np.float32)
+        return self.position.astype(np.float32)
+
+    def _reachable(self, way: Vector, dt_s: float) -> Vector:
+        """The highest speed with which an axis can still stop within `way` (>= 0)."""
+        brake = self._limits.deceleration
+        speed: Vector = brake * (np.sqrt(dt_s * dt_s + 2 * way / brake) - dt_s)
+        return speed
+
+    def _to_limits(self, position: Vector, dt_s: float) -> tuple[Vector, Vector]:
+        limits = self._limits
+        return (
+            -self._reachable(np.maximum(0.0, position - limits.lower), dt_s),
+            self._reachable(np.maximum(0.0, limits.upper - position), dt_s),
+        )

@@ -1,0 +1,330 @@
+"""The safety kernel: judge what is known, climb the ladder, bound the command.
+
+Pure: no I/O, no asyncio, no clock. The same calls with the same inputs give the same verdicts to the byte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlad.clock import NS_PER_S
+from vlad.config import Robot, Settings
+from vlad.messages import Chunk, CommandMode, Floats, Kind, Level, Mode
+from vlad.safety.checks import Inputs, Rules, View, chunk_problem, findings, free_way_m, turning
+from vlad.safety.envelope import Envelope
+from vlad.safety.faults import ActiveFault, Clears, Finding, Reaction, active
+from vlad.safety.ladder import ARMED, MOVING, Facts, Transition, next_mode, worst
+from vlad.safety.memory import Memory
+from vlad.safety.motion import REST_NS, STOP_LATENCY_NS, Feedback, Motion, StopPlan, Vector
+from vlad.safety.obstacle import Surroundings, speed_for
+
+__all__ = ["ActiveFault", "Inputs", "Kernel", "Transition", "Verdict"]
+
+_NO_VALUES: Floats = np.zeros(0, dtype=np.float32)
+_STOP_MODES = {
+    Reaction.STOP2: CommandMode.HOLD,
+    Reaction.STOP1: CommandMode.STOP1,
+    Reaction.STOP0: CommandMode.STOP0,
+}
+_BLOCKED_PART = 0.05
+"""An obstacle that leaves less than this part of the velocity limit blocks the way: worth telling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the kernel decided: what to tell people, and what to send to the motor driver now."""
+
+    mode: Mode
+    level: Level
+    faults: tuple[ActiveFault, ...]
+    command_mode: CommandMode
+    kind: Kind
+    names: tuple[str, ...]
+    values: Floats
+    source_stamp_ns: int
+    transitions: tuple[Transition, ...]
+    """Since the verdict before."""
+    estop_reason: str | None
+    """Why an emergency stop is latched; None: none is."""
+
+
+class Kernel:
+    """Owns the mode of the robot. Call it from one thread; `now_ns` must not go back."""
+
+    def __init__(self, robot: Robot, settings: Settings, estop: str | None) -> None:
+        """`estop` is the reason of an emergency stop that was latched when the daemon last ran."""
+        self.mode = Mode.BOOT if estop is None else Mode.ESTOP
+        self._rules = Rules(robot, settings)
+        self._memory = Memory()
+        self._feedback = Feedback(robot)
+        self._surroundings = Surroundings(robot.obstacle) if robot.obstacle else None
+        self._envelope = Envelope(robot.command, self._rules.limits)
+        self._transitions: list[Transition] = []
+        self._estop = estop
+        self._disarm: str | None = None
+        self._halt: str | None = None
+        self._category = Reaction.STOP2 if estop is None else Reaction.STOP0
+        self._plan: StopPlan | None = None
+        self._last_ns: int | None = None
+        self._rest_ns: int | None = None
+        self._ramp_ns = 0
+        self._chunk_ns = 0
+        self._task = ""
+        self._refused = ""
+        self._overruns = 0
+        self._blocked = ""
+
+    def admit(self, chunk: Chunk, now_ns: int) -> bool:
+        """Whether the follower may have this chunk. If not, the reason becomes a fault."""
+        problem = chunk_problem(chunk, self._rules, now_ns)
+        if problem:
+            self._refused = problem
+            return False
+        self._chunk_ns = max(self._chunk_ns, now_ns)
+        return True
+
+    def judge(self, inputs: Inputs) -> Verdict:
+        """One turn of the safety tick."""
+        now_ns = inputs.now_ns
+        dt_ns = 0 if self._last_ns is None else now_ns - self._last_ns
+        dt_s = min(max(dt_ns, 0), 2 * self._rules.period_ns) / NS_PER_S
+        self._last_ns = now_ns
+        if inputs.task != self._task:
+            self._task, self._chunk_ns = inputs.task, now_ns
+        if inputs.missed_ticks:
+            self._overruns += inputs.missed_ticks
+        elif not inputs.early:
+            self._overruns = 0
+        view = self._view(inputs)
+        faults = self._memory.update(findings(view), now_ns, self.mode in ARMED)
+        self._refused = ""
+        self._watch_rest(view.motion, now_ns)
+        self._climb(faults, view, now_ns)
+        return self._command(faults, view, dt_s)
+
+    def refusals(self, inputs: Inputs) -> tuple[ActiveFault, ...]:
+        """Every reason why the robot cannot be armed now; empty: it can, or it is."""
+        if self.mode in MOVING and self._estop is None and self._disarm is None and self._halt is None:
+            return ()
+        now_ns = inputs.now_ns
+        refused = list(self._memory.latched())
+        if self._estop is not None and not any(f.fault.reaction is Reaction.ESTOP for f in refused):
+            refused.append(active(Finding("estop", "operator", self._estop), now_ns))
+        if self.mode is not Mode.DISARMED:
+            refused.append(active(Finding("not_disarmed", "robot", f"the mode is {self.mode}"), now_ns))
+        known = {(f.fault.id, f.subject) for f in refused}
+        found = (active(finding, now_ns) for finding in findings(self._view(inputs, armed=False)))
+        refused += (
+            fault
+            for fault in found
+            if fault.fault.reaction >= Reaction.STOP2 and (fault.fault.id, fault.subject) not in known
+        )
+        return tuple(refused)
+
+    def arm(self, inputs: Inputs) -> tuple[ActiveFault, ...]:
+        """Give the robot to the policy, from where it stands and with a ramp. Empty, or the refusals."""
+        refused = self.refusals(inputs)
+        if refused or self.mode in MOVING:
+            return refused
+        motion = self._motion(inputs)
+        self._envelope.start(motion.position if motion is not None else None)
+        self._memory.armed()
+        self._category = Reaction.STOP2
+        self._plan = None
+        self._ramp_ns = self._chunk_ns = inputs.now_ns
+        self._change(Mode.ACTIVE, "armed")
+        return ()
+
+    def disarm(self, reason: str) -> None:
+        """Bring the robot to a controlled stop, then to DISARMED."""
+        if self.mode in ARMED:
+            self._disarm = reason
+
+    def stop(self, reason: str) -> None:
+        """Bring the robot to a controlled stop and hold it there until a reset."""
+        if self.mode in ARMED:
+            self._halt = reason
+
+    def estop(self, reason: str) -> None:
+        """Emergency stop from the next judgement on; it latches. The first reason is kept."""
+        if self._estop is None:
+            self._estop = reason
+
+    def reset(self, inputs: Inputs) -> tuple[ActiveFault, ...]:
+        """From ESTOP or STOPPED to DISARMED. Moves nothing; what is off stays off until it is armed.
+
+        Empty, or the causes that persist: nothing changed then.
+        """
+        if self.mode not in (Mode.ESTOP, Mode.STOPPED, Mode.DISARMED):
+            return (active(Finding("moving", "robot", f"the mode is {self.mode}"), inputs.now_ns),)
+        persisting = self._persisting(inputs)
+        if not persisting:
+            self._memory.reset()
+            self._estop = self._disarm = self._halt = None
+            self._plan = None
+            self._envelope.start(None)
+            self._change(Mode.DISARMED, "reset")
+        return persisting
+
+    def _persisting(self, inputs: Inputs) -> tuple[ActiveFault, ...]:
+        found = {(finding.fault, finding.subject) for finding in findings(self._view(inputs, armed=True))}
+        causes = [
+            fault
+            for fault in self._memory.latched()
+            if fault.fault.clears is Clears.NEVER or (fault.fault.id, fault.subject) in found
+        ]
+        known = {(cause.fault.id, cause.subject) for cause in causes}
+        causes += [
+            active(Finding("estop_pressed", subject, "pressed"), inputs.now_ns)
+            for fault, subject in sorted(found - known)
+            if fault == "estop_pressed"
+        ]
+        still = self._plan is None and self._at_rest(inputs.now_ns)
+        if self.mode is not Mode.DISARMED and not still:
+            causes.append(active(Finding("moving", "robot", "not known to be at rest"), inputs.now_ns))
+        return tuple(causes)
+
+    def _view(self, inputs: Inputs, armed: bool | None = None) -> View:
+        motion = self._motion(inputs)
+        measured = motion.velocity if motion is not None else None
+        if self._surroundings is not None and self._rules.robot.obstacle is not None:
+            self._surroundings.see(inputs.samples.get(self._rules.robot.obstacle.signal))
+        return View(
+            rules=self._rules,
+            inputs=inputs,
+            armed=self.mode in ARMED if armed is None else armed,
+            motion=motion,
+            speed=self._envelope.velocity if measured is None else measured,
+            surroundings=self._surroundings,
+            stop=self._plan,
+            chunk_ns=self._chunk_ns,
+            refused=self._refused,
+            overruns=self._overruns,
+            blocked=self._blocked,
+        )
+
+    def _motion(self, inputs: Inputs) -> Motion | None:
+        """What the feedback says; None where there is none, or it is too old to say anything."""
+        signal = self._rules.feedback
+        sample = inputs.samples.get(signal.topic) if signal is not None else None
+        if signal is None or sample is None or signal.age_problem(sample, inputs.now_ns):
+            return None
+        return self._feedback.read(sample)
+
+    def _watch_rest(self, motion: Motion | None, now_ns: int) -> None:
+        velocity = motion.velocity if motion is not None else None
+        if velocity is None or (np.abs(velocity) > self._rules.limits.rest).any():
+            self._rest_ns = None
+        elif self._rest_ns is None:
+            self._rest_ns = now_ns
+
+    def _at_rest(self, now_ns: int) -> bool:
+        """Whether the robot is known to stand still; one without feedback is trusted to follow its ramp."""
+        if self._envelope.velocity.any():
+            return False
+        if self._rules.feedback is None:
+            return self._plan is None or now_ns - self._plan.started_ns > STOP_LATENCY_NS
+        return self._rest_ns is not None and now_ns - self._rest_ns >= REST_NS
+
+    def _climb(self, faults: tuple[ActiveFault, ...], view: View, now_ns: int) -> None:
+        if self._estop is None and worst(faults) is Reaction.ESTOP:
+            self._estop = f"{faults[0].subject} {faults[0].detail}"
+        before = self.mode
+        facts = Facts(self._estop, faults, self._disarm, self._halt, self._at_rest(now_ns))
+        self._change(*next_mode(before, facts))
+        if self.mode in MOVING:
+            self._plan = None
+            if before not in MOVING:
+                self._ramp_ns = now_ns
+        elif self.mode is Mode.DISARMED:
+            if before is not Mode.DISARMED:
+                self._settle()
+        else:
+            self._plan_stop(before, facts, view, now_ns)
+
+    def _settle(self) -> None:
+        self._disarm = self._halt = None
+        self._memory.disarmed()
+        self._plan = None
+        self._envelope.start(None)
+
+    def _plan_stop(self, before: Mode, facts: Facts, view: View, now_ns: int) -> None:
+        """Choose the stop category, which only ever rises, and plan the stop that must be seen."""
+        category = max(self._category, min(worst(facts.faults), Reaction.STOP0))
+        if self.mode is Mode.ESTOP:
+            overdue = self._plan is not None and self._plan.over(now_ns)
+            failed = any(fault.fault.id == "stop_failed" for fault in facts.faults)
+            category = Reaction.STOP0 if facts.at_rest or overdue or failed else Reaction.STOP1
+            category = max(self._category, category)
+        fresh = category > self._category or self.mode is not before
+        self._category = category
+        if category is Reaction.STOP0:
+            self._plan = None
+            self._envelope.start(None)
+        elif self.mode is Mode.STOPPED:
+            self._plan = None
+        elif fresh:
+            speed = np.maximum(np.abs(view.speed), np.abs(self._envelope.velocity))
+            slower = self._rules.limits.deceleration / self._rules.settings.safety.stop_margin
+            self._plan = StopPlan(now_ns, category, speed, slower)
+
+    def _command(self, faults: tuple[ActiveFault, ...], view: View, dt_s: float) -> Verdict:
+        step = view.inputs.step if self.mode in MOVING else None
+        measured = view.motion.position if view.motion is not None else None
+        target = None if step is None else self._envelope.target(step.values, measured)
+        scale = self._scale(faults, view.inputs.now_ns)
+        velocity = self._envelope.bound(target, dt_s, scale, measured)
+        if target is not None and self._surroundings is not None:
+            velocity = self._before_obstacles(target, velocity, dt_s, scale, view)
+        self._envelope.step(velocity, dt_s)
+        command_mode = CommandMode.RUN if step is not None else _STOP_MODES[self._category]
+        silent = self.mode in (Mode.BOOT, Mode.DISARMED) or command_mode is CommandMode.STOP0
+        level = max((fault.fault.level for fault in faults), default=Level.SAFE)
+        transitions, self._transitions = tuple(self._transitions), []
+        return Verdict(
+            mode=self.mode,
+            level=Level.EMERGENCY if self.mode is Mode.ESTOP else level,
+            faults=faults,
+            command_mode=command_mode,
+            kind=self._rules.robot.command,
+            names=self._rules.limits.names,
+            values=_NO_VALUES if silent else self._envelope.values(measured),
+            source_stamp_ns=step.stamp_ns if step is not None else 0,
+            transitions=transitions,
+            estop_reason=self._estop,
+        )
+
+    def _scale(self, faults: tuple[ActiveFault, ...], now_ns: int) -> float:
+        """What the velocity limits are multiplied by: the slowest fault, and the ramp after standing."""
+        slowest = min((fault.fault.factor for fault in faults), default=1.0)
+        ramp_s = self._rules.settings.safety.arm_ramp_s
+        if ramp_s == 0:
+            return slowest
+        return slowest * min(1.0, (now_ns - self._ramp_ns) / (ramp_s * NS_PER_S))
+
+    def _before_obstacles(
+        self, target: Vector, velocity: Vector, dt_s: float, scale: float, view: View
+    ) -> Vector:
+        """Slow down so that the base can still stop before what the laser sees on the way of `velocity`."""
+        obstacle, limits, seen = self._rules.robot.obstacle, self._rules.limits, self._surroundings
+        self._blocked = ""
+        if obstacle is None or seen is None:
+            return velocity
+        axis = limits.names.index("linear_x")
+        linear = float(velocity[axis])
+        free_m = free_way_m(view.inputs, self._rules, seen, linear, turning(velocity, limits))
+        allowed = speed_for(free_m - obstacle.margin, float(limits.deceleration[axis]), obstacle.reaction_s)
+        if abs(linear) <= allowed:
+            return velocity
+        if allowed < _BLOCKED_PART * limits.velocity[axis] and abs(target[axis]) > limits.rest[axis]:
+            self._blocked = f"{free_m:.2f} m free"
+        slower = target.copy()
+        slower[axis] = np.copysign(allowed, linear)
+        return self._envelope.bound(slower, dt_s, scale, None)
+
+    def _change(self, mode: Mode, cause: str) -> None:
+        if mode is not self.mode:
+            self._transitions.append(Transition(self.mode, mode, cause))
+            self.mode = mode
