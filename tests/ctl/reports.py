@@ -1,0 +1,57 @@
+"""Status reports as the daemon sends them."""
+
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def fault(name: str = "signal_stale", subject: str = "camera", level: str = "WARNING") -> Row:
+    return {
+        "id": name,
+        "subject": subject,
+        "level": level,
+        "reaction": "stop2",
+        "detail": "no sample for 0.61 s, allowed are 0.30 s",
+        "hint": "Is the driver running? Look at its log, and at the cable.",
+        "since_s": 0.412,
+    }
+
+
+def signal(kind: str, **changes: Any) -> Row:
+    row = {"type": kind, "required": True, "age_s": 0.012, "rate_hz": 29.97, "received": 12_345, "dropped": 3}
+    return row | {"bad": {}} | changes
+
+
+def report(**changes: Any) -> Row:
+    """A robot that drives; `changes` replace top-level keys."""
+    status = {
+        "schema": 1,
+        "version": "0.1.0",
+        "pid": 4_242,
+        "uptime_s": 754.2,
+        "robot": {"name": "rover", "type": "rover", "command": "twist"},
+        "mode": "active",
+        "level": "SAFE",
+        "faults": [],
+        "refusals": [],
+        "estop": {"latched": False, "reason": None},
+        "task": "go to the red ball",
+        "tick": {"hz": 100, "count": 75_420, "early": 7_000, "missed": 0, "late_1ms": 12, "late_5ms": 0,
+                 "late_p50_ms": 0.026, "late_p99_ms": 0.065},
+        "commands": {"sent": 82_420, "mode": "run", "kind": "twist", "names": ["linear_x", "angular_z"],
+                     "values": [0.3, -0.12]},
+        "signals": {
+            "camera": signal("image"),
+            "laser": signal("laser_scan", rate_hz=10.0, bad={"truncated": 4, "not_finite": 1}),
+            "instruction": signal("instruction", required=False, age_s=None, rate_hz=None, received=0),
+        },
+        "unknown_topics": {"cam_left": 17},
+        "policy": {"bundle": "demo", "version": "1", "state": "running", "inferences": 22_000,
+                   "rate_hz": 29.8, "latency_p50_ms": 5.9, "latency_p99_ms": 8.1, "age_p50_ms": 31.0, "age_p99_ms": 44.0,
+                   "collision": 0.03, "error": ""},
+        "parts": {"watchdog": {"state": "running", "critical": True, "restarts": 0, "error": ""},
+                  "inference": {"state": "restarting", "critical": False, "restarts": 2,
+                                "error": "OSError: x"}},
+        "realtime": {"fifo": "applied", "memory": "refused: Operation not permitted", "cpus": "off"},
+    }  # fmt: skip
+    return status | changes

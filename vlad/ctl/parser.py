@@ -1,0 +1,98 @@
+"""What may stand on vladctl's command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import vlad
+
+_EPILOG = """\
+exit status:
+  0  done
+  1  refused or failed; the reasons are shown
+  2  wrong usage
+  3  the daemon cannot be reached
+  4  not permitted
+
+The run folder is --run-dir, else $VLAD_RUN_DIR, else /run/vlad.
+An e-stop by vladctl never replaces the button on the robot.
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser; `module` of the result is the file in vlad.ctl.commands that runs the command."""
+    parser = argparse.ArgumentParser(
+        prog="vladctl",
+        description="Look at a running vlad, and act on it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"vladctl {vlad.__version__}")
+    named = os.environ.get("VLAD_RUN_DIR")
+    _common(parser, run_dir=Path(named) if named else None, json=False)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _looking(commands)
+    _acting(commands)
+    _offline(commands)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser, *, run_dir: object, json: object) -> None:
+    parser.add_argument(
+        "--run-dir", type=Path, metavar="DIR", default=run_dir, help="run folder of the daemon"
+    )
+    parser.add_argument("--json", action="store_true", default=json, help="answer in JSON")
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, module: str, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(module=module)
+    # Also accepted behind the command, without undoing what stood before it.
+    _common(parser, run_dir=argparse.SUPPRESS, json=argparse.SUPPRESS)
+    return parser
+
+
+def _looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    _add(commands, "status", "status", "show how the daemon and the robot are")
+    _add(commands, "top", "top", "the same, live; Ctrl-C quits")
+    events = _add(commands, "events", "events", "show what happened")
+    events.add_argument(
+        "-n", type=_count, default=20, metavar="N", help="at most so many, 0 to 1000 (%(default)s)"
+    )
+    events.add_argument("--follow", action="store_true", help="go on with what happens from now on")
+    events.add_argument("--kind", action="append", default=[], help="only this kind; may be given again")
+    model = _add(commands, "model", "model", "show the policies that are installed")
+    model.add_argument("action", choices=["list"])
+
+
+def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    _add(commands, "arm", "act", "let the robot move; the reasons are shown where it may not")
+    _add(commands, "disarm", "act", "bring the robot to a controlled stop and take motion away from it")
+    estop = _add(commands, "estop", "act", "emergency stop; it latches until reset")
+    estop.add_argument("reason", nargs="*", help="for the event log")
+    _add(commands, "reset", "act", "release a latched e-stop or stop; the robot stays disarmed")
+    task = _add(commands, "task", "act", "tell the robot what to do")
+    task.add_argument("text", nargs="+", help='the instruction; "" for none')
+
+
+def _offline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = _add(commands, "doctor", "doctor", "look for what is wrong, and say how to mend it")
+    doctor.add_argument("--config", type=Path, metavar="FILE", help="settings (/etc/vlad/vlad.toml)")
+    check = _add(commands, "check-config", "check_config", "report every mistake in the settings")
+    check.add_argument("file", nargs="?", type=Path, help="settings (/etc/vlad/vlad.toml)")
+    keys = _add(commands, "keys", "keys", "make CURVE keys for drivers that connect over TCP")
+    keys.add_argument("folder", type=Path, metavar="DIR")
+    keys.add_argument("drivers", nargs="*", metavar="DRIVER", help="also a key for each of these drivers")
+    completion = _add(commands, "completion", "completion", "print shell completion, to be sourced")
+    completion.add_argument("shell", choices=["bash"])
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 <= count <= 1_000:
+        raise argparse.ArgumentTypeError("must be 0 to 1000")
+    return count

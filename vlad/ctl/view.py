@@ -1,0 +1,237 @@
+"""The daemon's status as a picture made of text; for `status`, `top` and whoever shows it elsewhere.
+
+Whatever key an older or newer daemon does not send shows as a dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from vlad.ctl.output import clean
+
+_LEVEL_STYLES = {
+    "SAFE": "green",
+    "CAUTION": "cyan",
+    "WARNING": "yellow",
+    "DANGER": "bold red",
+    "EMERGENCY": "bold white on red",
+}
+_MODE_STYLES = {
+    "active": "bold green",
+    "degraded": "bold yellow",
+    "stopping": "bold yellow",
+    "stopped": "bold yellow",
+    "estop": "bold white on red",
+}
+_MOST_VALUES = 8
+
+Row = Mapping[str, Any]
+
+
+def status_view(status: Row) -> RenderableType:
+    """All of a status report."""
+    parts: list[RenderableType] = [_headline(status)]
+    if status.get("faults"):
+        parts += [_heading("faults"), fault_view(status["faults"])]
+    if reasons := _only_refusals(status):
+        parts += [_heading("cannot be armed, because"), fault_view(reasons)]
+    if signals := status.get("signals"):
+        parts += [_heading("signals"), signal_view(signals)]
+    if unknown := status.get("unknown_topics"):
+        parts.append(Text(f"dropped from unknown topics: {_counts(unknown)}", style="yellow"))
+    parts += [Text(), _facts(status)]
+    return Group(*parts)
+
+
+def level_style(level: str) -> str:
+    return _LEVEL_STYLES.get(level.upper(), "")
+
+
+def fault_view(faults: Iterable[Row]) -> Table:
+    """A fault to a paragraph: how bad, what, where, what the robot does about it, and how to mend it."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for fault in faults:
+        level = str(fault.get("level", ""))
+        what = Text(
+            " ".join(filter(None, (clean(fault.get("id", "")), clean(fault.get("subject", ""))))), "bold"
+        )
+        if fault.get("detail"):
+            what.append(f"  {clean(fault['detail'])}", style="not bold")
+        aside = f"  ({clean(fault.get('reaction', '-'))}, for {_time(fault.get('since_s'))})"
+        what.append(aside, style="not bold dim")
+        if fault.get("hint"):
+            what.append(f"\n{clean(fault['hint'])}", style="not bold italic")
+        table.add_row(Text(f"  {clean(level)}", style=level_style(level)), what)
+    return table
+
+
+def signal_view(signals: Mapping[str, Row]) -> RenderableType:
+    """A line for each signal; below it what was dropped as bad. Narrow terminals fold names, never numbers."""
+    table = Table.grid(padding=(0, 2))
+    for name in ("  signal", "type"):
+        table.add_column(name, overflow="fold")
+    for name in ("age", "rate", "received", "dropped", "bad"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row(*(Text(str(column.header), style="dim") for column in table.columns))
+    for topic, signal in signals.items():
+        table.add_row(*_signal(topic, signal))
+    bad = [
+        Text(f"  {clean(topic)} bad: {_counts(signal['bad'])}", style="yellow")
+        for topic, signal in signals.items()
+        if signal.get("bad")
+    ]
+    return Group(table, *bad)
+
+
+def _signal(topic: str, signal: Row) -> list[Text]:
+    age_s, rate_hz, required = signal.get("age_s"), signal.get("rate_hz"), signal.get("required")
+    alarm = "red" if age_s is None and required else ""
+    bad = sum((signal.get("bad") or {}).values())
+    return [
+        Text(f"  {clean(topic)}", alarm).append("" if required else " (optional)", style="dim"),
+        Text(clean(signal.get("type", "-"))),
+        Text("never" if age_s is None else _time(age_s), alarm),
+        Text("-" if rate_hz is None else f"{rate_hz:.1f} Hz"),
+        Text(_count(signal.get("received"))),
+        Text(_count(signal.get("dropped"))),
+        Text(_count(bad), "yellow" if bad else ""),
+    ]
+
+
+def summary_line(status: Row) -> str:
+    """The status on one line, for a log."""
+    tick, policy = status.get("tick") or {}, status.get("policy") or {}
+    faults = " ".join(clean(fault.get("id", "")) for fault in status.get("faults") or ()) or "none"
+    return (
+        f"{_time(status.get('uptime_s'))} {clean(status.get('mode', '-'))} {clean(status.get('level', '-'))}"
+        f" | faults {faults} | late p99 {_ms(tick.get('late_p99_ms'))}, missed {_count(tick.get('missed'))}"
+        f" | {_rate(policy.get('rate_hz'))}, age p50 {_ms(policy.get('age_p50_ms'))}"
+        f" | {_command(status.get('commands') or {})}"
+    )
+
+
+def _headline(status: Row) -> RenderableType:
+    mode, level = str(status.get("mode", "-")), str(status.get("level", "-"))
+    robot, estop = status.get("robot") or {}, status.get("estop") or {}
+    text = Text(f"{clean(robot.get('name', 'robot'))} ", style="bold")
+    text.append(f" {clean(mode).upper()} ", style=_MODE_STYLES.get(mode, "bold reverse"))
+    text.append(" ").append(f" {clean(level)} ", style=level_style(level))
+    about = f"  vlad {clean(status.get('version', '-'))}, pid {status.get('pid', '-')}"
+    text.append(f"{about}, up {_time(status.get('uptime_s'))}", style="dim")
+    if estop.get("latched"):
+        text.append(f"\ne-stop: {clean(estop.get('reason') or 'latched')}; vladctl reset", style="bold red")
+    text.append("\ntask: ", style="dim").append(clean(status.get("task") or "none"))
+    return text
+
+
+def _only_refusals(status: Row) -> Sequence[Row]:
+    """Why it cannot be armed, beyond the faults that are shown anyway."""
+    shown = {(fault.get("id"), fault.get("subject")) for fault in status.get("faults") or ()}
+    return [row for row in status.get("refusals") or () if (row.get("id"), row.get("subject")) not in shown]
+
+
+def _facts(status: Row) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("policy", _policy(status.get("policy") or {}))
+    table.add_row("tick", _tick(status.get("tick") or {}))
+    table.add_row("command", _command(status.get("commands") or {}))
+    table.add_row("parts", _parts(status.get("parts") or {}))
+    realtime = status.get("realtime") or {}
+    text = Text(", ").join(_state(name, state, "applied", "off") for name, state in realtime.items())
+    table.add_row("realtime", text)
+    return table
+
+
+def _policy(policy: Row) -> Text:
+    if not policy.get("bundle"):
+        return Text(clean(policy.get("error") or "none: the robot only holds"), style="yellow")
+    state = clean(policy.get("state", "-"))
+    text = Text(f"{clean(policy['bundle'])} {clean(policy.get('version') or '-')} {state}: ")
+    text.append(f"{_rate(policy.get('rate_hz'))}, {_count(policy.get('inferences'))} so far")
+    text.append(f"; inference {_pair(policy, 'latency')}; observation to command {_pair(policy, 'age')}")
+    if policy.get("collision") is not None:
+        text.append(f"; collision {policy['collision']:.0%}")
+    if policy.get("error"):
+        text.append(f"\n{clean(policy['error'])}", style="red")
+    return text
+
+
+def _tick(tick: Row) -> Text:
+    missed = tick.get("missed") or 0
+    text = Text(
+        f"{tick.get('hz', '-')} Hz, {_count(tick.get('count'))} and {_count(tick.get('early'))} early; "
+    )
+    text.append(f"late {_pair(tick, 'late')}, over 1 ms {_count(tick.get('late_1ms'))}, ")
+    text.append(f"over 5 ms {_count(tick.get('late_5ms'))}, ")
+    return text.append(f"missed {_count(tick.get('missed'))}", style="yellow" if missed else "")
+
+
+def _command(command: Row) -> Text:
+    names, values = command.get("names") or (), command.get("values") or ()
+    pairs = [
+        f"{clean(name)} {value:+.3f}" for name, value in zip(names, values, strict=False) if value is not None
+    ]
+    more = f", and {len(pairs) - _MOST_VALUES} more" if len(pairs) > _MOST_VALUES else ""
+    head = f"{clean(command.get('mode') or '-')} {clean(command.get('kind') or '')}".rstrip()
+    said = f": {', '.join(pairs[:_MOST_VALUES])}{more}" if pairs else ""
+    return Text(f"{head}{said} ({_count(command.get('sent'))} sent)")
+
+
+def _parts(parts: Mapping[str, Row]) -> Text:
+    texts = []
+    for name, part in parts.items():
+        text = _state(name, part.get("state", "-"), "running")
+        if part.get("restarts"):
+            text.append(f" ({part['restarts']} restarts; {clean(part.get('error') or '-')})", style="yellow")
+        elif part.get("error"):
+            text.append(f" ({clean(part['error'])})", style="red")
+        texts.append(text)
+    return Text(", ").join(texts)
+
+
+def _state(name: str, state: object, *good: str) -> Text:
+    return Text(f"{clean(name)} ").append(clean(state), style="" if state in good else "yellow")
+
+
+def _heading(text: str) -> Text:
+    return Text(f"\n{text}", style="bold underline")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{clean(reason)} {_count(count)}" for reason, count in counts.items() if count)
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}/s"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} ms"
+
+
+def _pair(row: Row, name: str) -> str:
+    p50, p99 = row.get(f"{name}_p50_ms"), row.get(f"{name}_p99_ms")
+    return f"p50 {_ms(p50)}, p99 {_ms(p99)}"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1_000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
