@@ -12,13 +12,16 @@ import numpy as np
 from vlad.clock import NS_PER_S
 from vlad.config import Robot, Settings
 from vlad.messages import Chunk, CommandMode, Floats, Kind, Level, Mode
-from vlad.safety.checks import Inputs, Rules, View, chunk_problem, findings, free_way_m, turning
+from vlad.safety.checks import findings, turning
+from vlad.safety.chunks import chunk_problem
 from vlad.safety.envelope import Envelope
-from vlad.safety.faults import ActiveFault, Clears, Finding, Reaction, active
+from vlad.safety.faults import FAULTS, ActiveFault, Clears, Finding, Reaction, active
 from vlad.safety.ladder import ARMED, MOVING, Facts, Transition, next_mode, worst
 from vlad.safety.memory import Memory
-from vlad.safety.motion import REST_NS, STOP_LATENCY_NS, Feedback, Motion, StopPlan, Vector
+from vlad.safety.motion import Feedback, Motion, Vector
 from vlad.safety.obstacle import Surroundings, speed_for
+from vlad.safety.stop import Brake
+from vlad.safety.view import Inputs, Rules, View
 
 __all__ = ["ActiveFault", "Inputs", "Kernel", "Transition", "Verdict"]
 
@@ -62,13 +65,16 @@ class Kernel:
         self._surroundings = Surroundings(robot.obstacle) if robot.obstacle else None
         self._envelope = Envelope(robot.command, self._rules.limits)
         self._transitions: list[Transition] = []
-        self._estop = estop
+        self._estop = self._called = estop
         self._disarm: str | None = None
         self._halt: str | None = None
-        self._category = Reaction.STOP2 if estop is None else Reaction.STOP0
-        self._plan: StopPlan | None = None
+        self._brake = Brake(
+            self._rules.limits,
+            has_feedback=bool(robot.feedback),
+            margin=settings.safety.stop_margin,
+            category=Reaction.STOP2 if estop is None else Reaction.STOP0,
+        )
         self._last_ns: int | None = None
-        self._rest_ns: int | None = None
         self._ramp_ns = 0
         self._chunk_ns = 0
         self._task = ""
@@ -100,7 +106,7 @@ class Kernel:
         view = self._view(inputs)
         faults = self._memory.update(findings(view), now_ns, self.mode in ARMED)
         self._refused = ""
-        self._watch_rest(view.motion, now_ns)
+        self._brake.watch(view.motion.velocity if view.motion is not None else None, now_ns)
         self._climb(faults, view, now_ns)
         return self._command(faults, view, dt_s)
 
@@ -110,8 +116,6 @@ class Kernel:
             return ()
         now_ns = inputs.now_ns
         refused = list(self._memory.latched())
-        if self._estop is not None and not any(f.fault.reaction is Reaction.ESTOP for f in refused):
-            refused.append(active(Finding("estop", "operator", self._estop), now_ns))
         if self.mode is not Mode.DISARMED:
             refused.append(active(Finding("not_disarmed", "robot", f"the mode is {self.mode}"), now_ns))
         known = {(f.fault.id, f.subject) for f in refused}
@@ -131,8 +135,7 @@ class Kernel:
         motion = self._motion(inputs)
         self._envelope.start(motion.position if motion is not None else None)
         self._memory.armed()
-        self._category = Reaction.STOP2
-        self._plan = None
+        self._brake.release()
         self._ramp_ns = self._chunk_ns = inputs.now_ns
         self._change(Mode.ACTIVE, "armed")
         return ()
@@ -150,7 +153,7 @@ class Kernel:
     def estop(self, reason: str) -> None:
         """Emergency stop from the next judgement on; it latches. The first reason is kept."""
         if self._estop is None:
-            self._estop = reason
+            self._estop = self._called = reason
 
     def reset(self, inputs: Inputs) -> tuple[ActiveFault, ...]:
         """From ESTOP or STOPPED to DISARMED. Moves nothing; what is off stays off until it is armed.
@@ -162,29 +165,29 @@ class Kernel:
         persisting = self._persisting(inputs)
         if not persisting:
             self._memory.reset()
-            self._estop = self._disarm = self._halt = None
-            self._plan = None
+            self._estop = self._called = self._disarm = self._halt = None
+            self._brake.plan = None
             self._envelope.start(None)
             self._change(Mode.DISARMED, "reset")
         return persisting
 
     def _persisting(self, inputs: Inputs) -> tuple[ActiveFault, ...]:
-        found = {(finding.fault, finding.subject) for finding in findings(self._view(inputs, armed=True))}
-        causes = [
-            fault
+        view = self._view(inputs, armed=True)
+        view.called = None
+        found = {(finding.fault, finding.subject): finding for finding in findings(view)}
+        causes = {
+            (fault.fault.id, fault.subject): fault
             for fault in self._memory.latched()
             if fault.fault.clears is Clears.NEVER or (fault.fault.id, fault.subject) in found
-        ]
-        known = {(cause.fault.id, cause.subject) for cause in causes}
-        causes += [
-            active(Finding("estop_pressed", subject, "pressed"), inputs.now_ns)
-            for fault, subject in sorted(found - known)
-            if fault == "estop_pressed"
-        ]
-        still = self._plan is None and self._at_rest(inputs.now_ns)
+        }
+        for key, finding in found.items():
+            if FAULTS[finding.fault].reaction is Reaction.ESTOP and key not in causes:
+                causes[key] = active(finding, inputs.now_ns)
+        still = self._brake.plan is None and self._brake.at_rest(self._envelope.velocity, inputs.now_ns)
         if self.mode is not Mode.DISARMED and not still:
-            causes.append(active(Finding("moving", "robot", "not known to be at rest"), inputs.now_ns))
-        return tuple(causes)
+            moving = Finding("moving", "robot", "not known to be at rest")
+            return (*causes.values(), active(moving, inputs.now_ns))
+        return tuple(causes.values())
 
     def _view(self, inputs: Inputs, armed: bool | None = None) -> View:
         motion = self._motion(inputs)
@@ -198,11 +201,12 @@ class Kernel:
             motion=motion,
             speed=self._envelope.velocity if measured is None else measured,
             surroundings=self._surroundings,
-            stop=self._plan,
+            stop=self._brake.plan,
             chunk_ns=self._chunk_ns,
             refused=self._refused,
             overruns=self._overruns,
             blocked=self._blocked,
+            called=self._called,
         )
 
     def _motion(self, inputs: Inputs) -> Motion | None:
@@ -213,62 +217,41 @@ class Kernel:
             return None
         return self._feedback.read(sample)
 
-    def _watch_rest(self, motion: Motion | None, now_ns: int) -> None:
-        velocity = motion.velocity if motion is not None else None
-        if velocity is None or (np.abs(velocity) > self._rules.limits.rest).any():
-            self._rest_ns = None
-        elif self._rest_ns is None:
-            self._rest_ns = now_ns
-
-    def _at_rest(self, now_ns: int) -> bool:
-        """Whether the robot is known to stand still; one without feedback is trusted to follow its ramp."""
-        if self._envelope.velocity.any():
-            return False
-        if self._rules.feedback is None:
-            return self._plan is None or now_ns - self._plan.started_ns > STOP_LATENCY_NS
-        return self._rest_ns is not None and now_ns - self._rest_ns >= REST_NS
-
     def _climb(self, faults: tuple[ActiveFault, ...], view: View, now_ns: int) -> None:
         if self._estop is None and worst(faults) is Reaction.ESTOP:
             self._estop = f"{faults[0].subject} {faults[0].detail}"
         before = self.mode
-        facts = Facts(self._estop, faults, self._disarm, self._halt, self._at_rest(now_ns))
+        at_rest = self._brake.at_rest(self._envelope.velocity, now_ns)
+        facts = Facts(self._estop, faults, self._disarm, self._halt, at_rest)
         self._change(*next_mode(before, facts))
         if self.mode in MOVING:
-            self._plan = None
+            self._brake.plan = None
             if before not in MOVING:
                 self._ramp_ns = now_ns
         elif self.mode is Mode.DISARMED:
             if before is not Mode.DISARMED:
                 self._settle()
         else:
-            self._plan_stop(before, facts, view, now_ns)
+            self._stop(before, facts, view, now_ns)
 
     def _settle(self) -> None:
         self._disarm = self._halt = None
         self._memory.disarmed()
-        self._plan = None
+        self._brake.plan = None
         self._envelope.start(None)
 
-    def _plan_stop(self, before: Mode, facts: Facts, view: View, now_ns: int) -> None:
-        """Choose the stop category, which only ever rises, and plan the stop that must be seen."""
-        category = max(self._category, min(worst(facts.faults), Reaction.STOP0))
+    def _stop(self, before: Mode, facts: Facts, view: View, now_ns: int) -> None:
+        category = max(Reaction.STOP2, min(worst(facts.faults), Reaction.STOP0))
         if self.mode is Mode.ESTOP:
-            overdue = self._plan is not None and self._plan.over(now_ns)
+            overdue = self._brake.plan is not None and self._brake.plan.over(now_ns)
             failed = any(fault.fault.id == "stop_failed" for fault in facts.faults)
             category = Reaction.STOP0 if facts.at_rest or overdue or failed else Reaction.STOP1
-            category = max(self._category, category)
-        fresh = category > self._category or self.mode is not before
-        self._category = category
-        if category is Reaction.STOP0:
-            self._plan = None
+        speed = np.maximum(np.abs(view.speed), np.abs(self._envelope.velocity))
+        self._brake.demand(category, speed, now_ns, begins=self.mode is not before)
+        if self.mode is Mode.STOPPED:
+            self._brake.plan = None
+        if self._brake.category is Reaction.STOP0:
             self._envelope.start(None)
-        elif self.mode is Mode.STOPPED:
-            self._plan = None
-        elif fresh:
-            speed = np.maximum(np.abs(view.speed), np.abs(self._envelope.velocity))
-            slower = self._rules.limits.deceleration / self._rules.settings.safety.stop_margin
-            self._plan = StopPlan(now_ns, category, speed, slower)
 
     def _command(self, faults: tuple[ActiveFault, ...], view: View, dt_s: float) -> Verdict:
         step = view.inputs.step if self.mode in MOVING else None
@@ -276,10 +259,11 @@ class Kernel:
         target = None if step is None else self._envelope.target(step.values, measured)
         scale = self._scale(faults, view.inputs.now_ns)
         velocity = self._envelope.bound(target, dt_s, scale, measured)
-        if target is not None and self._surroundings is not None:
+        self._blocked = ""
+        if target is not None:
             velocity = self._before_obstacles(target, velocity, dt_s, scale, view)
         self._envelope.step(velocity, dt_s)
-        command_mode = CommandMode.RUN if step is not None else _STOP_MODES[self._category]
+        command_mode = CommandMode.RUN if step is not None else _STOP_MODES[self._brake.category]
         silent = self.mode in (Mode.BOOT, Mode.DISARMED) or command_mode is CommandMode.STOP0
         level = max((fault.fault.level for fault in faults), default=Level.SAFE)
         transitions, self._transitions = tuple(self._transitions), []
@@ -302,19 +286,18 @@ class Kernel:
         ramp_s = self._rules.settings.safety.arm_ramp_s
         if ramp_s == 0:
             return slowest
-        return slowest * min(1.0, (now_ns - self._ramp_ns) / (ramp_s * NS_PER_S))
+        return slowest * min(1.0, max(0, now_ns - self._ramp_ns) / (ramp_s * NS_PER_S))
 
     def _before_obstacles(
         self, target: Vector, velocity: Vector, dt_s: float, scale: float, view: View
     ) -> Vector:
         """Slow down so that the base can still stop before what the laser sees on the way of `velocity`."""
-        obstacle, limits, seen = self._rules.robot.obstacle, self._rules.limits, self._surroundings
-        self._blocked = ""
-        if obstacle is None or seen is None:
+        obstacle, limits = self._rules.robot.obstacle, self._rules.limits
+        if obstacle is None:
             return velocity
         axis = limits.names.index("linear_x")
         linear = float(velocity[axis])
-        free_m = free_way_m(view.inputs, self._rules, seen, linear, turning(velocity, limits))
+        free_m = view.free_way_m(linear, turning(velocity, limits))
         allowed = speed_for(free_m - obstacle.margin, float(limits.deceleration[axis]), obstacle.reaction_s)
         if abs(linear) <= allowed:
             return velocity

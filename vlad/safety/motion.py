@@ -1,4 +1,4 @@
-"""How the robot really moves, from its feedback signal; and how a controlled stop must look."""
+"""How the robot really moves, from its feedback signal."""
 
 from __future__ import annotations
 
@@ -10,16 +10,11 @@ from numpy.typing import NDArray
 from vlad.clock import NS_PER_S
 from vlad.config import Robot
 from vlad.messages import JointState, Kind, Odometry, Sample
-from vlad.safety.faults import Reaction
 
 Vector = NDArray[np.float64]
 
 REST_FRACTION = 0.03
 """An axis that is measured slower than this part of its velocity limit stands still: sensors have noise."""
-REST_NS = 50_000_000
-"""It must do so for this long: a swinging arm stands still at each turning point."""
-STOP_LATENCY_NS = 200_000_000
-"""From a stop command to the first braking that is measured: wire, motor, sensor, wire."""
 
 
 class Limits:
@@ -107,23 +102,3 @@ class Feedback:
         if stamp_ns <= before.stamp_ns:
             return self._motion.velocity
         return (position - last) * (NS_PER_S / (stamp_ns - before.stamp_ns))
-
-
-@dataclass(frozen=True, slots=True)
-class StopPlan:
-    """A controlled stop as it was planned: from `speed` (magnitudes) at `started_ns` down to rest."""
-
-    started_ns: int
-    category: Reaction
-    speed: Vector
-    deceleration: Vector
-    """What is demanded of the robot, less than what is commanded by safety.stop_margin."""
-
-    def allowed(self, now_ns: int) -> Vector:
-        """How fast each axis may still be."""
-        braking_s = max(0, now_ns - self.started_ns - STOP_LATENCY_NS) / NS_PER_S
-        return np.maximum(0.0, self.speed - self.deceleration * braking_s)
-
-    def over(self, now_ns: int) -> bool:
-        """Whether the robot should be at rest by now."""
-        return now_ns - self.started_ns > STOP_LATENCY_NS and not self.allowed(now_ns).any()

@@ -1,0 +1,117 @@
+"""What a judgement looks at: the inputs, the rules, and what the kernel remembers of the turns before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vlad.clock import NS_PER_S
+from vlad.config import Robot, Settings
+from vlad.messages import Sample, Step
+from vlad.safety.motion import Limits, Motion, Vector
+from vlad.safety.obstacle import Surroundings
+from vlad.safety.stop import StopPlan
+
+FUTURE_NS = 50_000_000
+"""A stamp may be this far ahead: the sample came after the judgement's time was read."""
+_EVENTS = ("instruction", "task_result")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that one judgement may know."""
+
+    now_ns: int
+    samples: Mapping[str, Sample]
+    """The newest good sample of each topic; missing: it never came."""
+    step: Step | None = None
+    """What the follower proposes for now; None: it has no chunk."""
+    task: str = ""
+    """The standing instruction."""
+    inference_since_ns: int | None = None
+    """When the inference that runs now began."""
+    missed_ticks: int = 0
+    """Periods missed since the last judgement."""
+    early: bool = False
+    """A turn between two ticks."""
+    failed_parts: tuple[str, ...] = ()
+    """Parts the daemon cannot do without that died."""
+
+
+class Watched:
+    """A signal that the safety tick insists on."""
+
+    __slots__ = ("estop", "max_age_ns", "topic")
+
+    def __init__(self, topic: str, max_age_s: float, estop: bool) -> None:
+        self.topic = topic
+        self.max_age_ns = int(max_age_s * NS_PER_S)
+        self.estop = estop
+
+    def age_problem(self, sample: Sample, now_ns: int) -> str:
+        """Why this sample may not be trusted any more; empty: it may."""
+        age_ns = now_ns - sample.stamp_ns
+        if age_ns > self.max_age_ns:
+            return f"{age_ns / NS_PER_S:.3f} s old, at most {self.max_age_ns / NS_PER_S:.3f} s"
+        if age_ns < -FUTURE_NS:
+            return f"stamped {-age_ns / NS_PER_S:.3f} s in the future"
+        return ""
+
+
+class Rules:
+    """What the settings and the limits file say, laid out once for the checks."""
+
+    def __init__(self, robot: Robot, settings: Settings) -> None:
+        self.robot = robot
+        self.settings = settings
+        self.limits = Limits(robot)
+        own = {robot.feedback, robot.obstacle.signal if robot.obstacle else ""}
+        self.watched = tuple(
+            Watched(topic, signal.max_age_s, signal.type == "estop")
+            for topic, signal in settings.signals.items()
+            if (signal.required or topic in own) and signal.type not in _EVENTS
+        )
+        self.feedback = next((signal for signal in self.watched if signal.topic == robot.feedback), None)
+        self.estops = _of_type(settings, "estop")
+        self.batteries = _of_type(settings, "battery")
+        self.bumpers = _of_type(settings, "proximity")
+        self.period_ns = NS_PER_S // settings.realtime.tick_hz
+
+
+def _of_type(settings: Settings, kind: str) -> tuple[str, ...]:
+    return tuple(topic for topic, signal in settings.signals.items() if signal.type == kind)
+
+
+@dataclass(slots=True)
+class View:
+    """One judgement's inputs, and what the kernel made of them and of those before."""
+
+    rules: Rules
+    inputs: Inputs
+    armed: bool
+    motion: Motion | None
+    """What the feedback signal says; None where the robot has none, or it is stale or missing."""
+    speed: Vector
+    """Signed, in the order of the axes: measured where it is known, else as last commanded."""
+    surroundings: Surroundings | None
+    stop: StopPlan | None
+    """The controlled stop that is under way."""
+    chunk_ns: int
+    """When the last chunk was admitted, or when one could first be expected."""
+    refused: str
+    """Why the last chunk was refused; empty: it was not."""
+    overruns: int
+    """Ticks missed in a row."""
+    blocked: str
+    """What the obstacle limit did to the last command; empty: nothing worth telling."""
+    called: str | None
+    """Why an operator's emergency stop stands; None: there is none."""
+
+    def free_way_m(self, linear: float, angular: float) -> float:
+        """The free way as of now: what the scan saw, less what the robot drove since; 0 without a scan."""
+        obstacle = self.rules.robot.obstacle
+        sample = self.inputs.samples.get(obstacle.signal) if obstacle else None
+        if sample is None or self.surroundings is None:
+            return 0.0
+        age_s = max(0, self.inputs.now_ns - sample.stamp_ns) / NS_PER_S
+        return max(0.0, self.surroundings.free_m(linear, angular) - abs(linear) * age_s)
