@@ -1,0 +1,144 @@
+"""A drive of the simulated rover in simulated time, through the daemon's own policy, follower and safety kernel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tools.sim.rover import STEP_S as TICK_S
+from tools.sim.rover import Rover
+from tools.sim.sensors import LASER_BEAMS, LASER_RANGE_MAX_M, LASER_RANGE_MIN_M, Camera, Laser
+from tools.sim.world import World
+from tools.training.expert import reached
+from vlad.clock import NS_PER_S, FakeClock
+from vlad.config import Robot, Settings
+from vlad.messages import (
+    Battery,
+    Chunk,
+    CommandMode,
+    Data,
+    EStop,
+    Image,
+    Instruction,
+    LaserScan,
+    Mode,
+    NearObject,
+    Odometry,
+    Proximity,
+    Sample,
+)
+from vlad.policy.follower import Follower
+from vlad.policy.policy import Policy
+from vlad.safety.checks import Inputs
+from vlad.safety.kernel import Kernel, Verdict
+
+TIME_LIMIT_S = 45.0
+FRAME_TICKS = 10  # from one picture, scan and inference to the next
+_TICK_NS = round(TICK_S * NS_PER_S)
+_REST_TICKS = 50  # to stand in front of a target before it counts
+_CAMERA_NOISE, _LASER_NOISE_M = 3.0, 0.01
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`reached`: the target in front of which the robot came to rest first; None: none in time."""
+
+    told: str
+    reached: str | None = None
+    collided: bool = False
+    seconds: float = 0.0
+    nearest_m: float = 9.0
+    held: Counter[str] = field(default_factory=Counter)
+    """Ticks in which the kernel held the robot or had it slow down, by fault."""
+    risk: list[float] = field(default_factory=list)
+    """Collision probability of each chunk."""
+
+
+class Drive:
+    """One robot in one world with one instruction; `run` takes it to its end."""
+
+    def __init__(
+        self, world: World, target: str, policy: Policy, settings: Settings, robot: Robot, delay_ticks: int
+    ) -> None:
+        """`delay_ticks`: from a picture to the chunk that was made from it, in ticks of the safety kernel."""
+        self._world, self._policy, self._delay = world, policy, delay_ticks
+        self._rover = Rover(world)
+        self._camera = Camera(self._rover, noise=_CAMERA_NOISE, seed=world.seed)
+        self._laser = Laser(self._rover, noise_m=_LASER_NOISE_M, seed=world.seed)
+        self._clock = FakeClock()
+        self._kernel = Kernel(robot, settings, None)
+        self._follower = Follower(round(settings.policy.blend_s * NS_PER_S))
+        self._instruction = f"go to the {target}"
+        self._samples: dict[str, Sample] = {}
+        self._chunk: Chunk | None = None
+        self._due = 0
+        self.outcome = Outcome(target)
+
+    def run(self) -> Outcome:
+        """Drive until the robot stands in front of a target, touches something, or the time is up."""
+        rest, ticks = 0, round(TIME_LIMIT_S / TICK_S)
+        for tick in range(ticks):
+            self._sense(tick)
+            self._infer(tick)
+            self._act(self._judge())
+            at = next((t.name for t in self._world.targets if reached(t, self._rover.pose, self._rover.twist)), None)
+            rest = rest + 1 if at else 0
+            self.outcome.seconds = self._rover.time_s
+            self.outcome.collided = self._rover.collided
+            if rest == _REST_TICKS:
+                self.outcome.reached = at
+            if rest == _REST_TICKS or self._rover.collided:
+                break
+        return self.outcome
+
+    def _sense(self, tick: int) -> None:
+        """The samples that the drivers would send now."""
+        now_ns = self._clock.now_ns()
+        for topic, data in self._measure(tick):
+            before = self._samples.get(topic)
+            self._samples[topic] = Sample(topic, before.seq + 1 if before else 0, now_ns, now_ns, "base_link", data)
+
+    def _measure(self, tick: int) -> Iterator[tuple[str, Data]]:
+        linear, angular = self._rover.twist
+        x, y, yaw = self._rover.odometry_pose
+        turned = (0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2)))
+        yield "odometry", Odometry("base_link", (x, y, 0.0), turned, (linear, 0.0, 0.0), (0.0, 0.0, angular))
+        yield "bumper", Proximity(tuple(NearObject("bumper", 0.0, 0.0) for _ in self._rover.contacts()))
+        yield "estop", EStop(pressed=False)
+        yield "battery", Battery(1.0, 25.0, -1.0, 25.0)
+        yield "instruction", Instruction(self._instruction)
+        if tick % FRAME_TICKS == 0:
+            step = 2 * np.pi / LASER_BEAMS
+            yield "laser", LaserScan(-np.pi, step, LASER_RANGE_MIN_M, LASER_RANGE_MAX_M, self._laser.ranges())
+            yield "camera", Image("rgb8", self._camera.image())
+
+    def _infer(self, tick: int) -> None:
+        """A chunk from each picture, which the follower gets `delay_ticks` later."""
+        if tick % FRAME_TICKS == 0:
+            self._chunk, self._due = self._policy.infer(self._samples), tick + self._delay
+            self.outcome.risk.append(self._chunk.collision or 0.0)
+        if self._chunk is not None and tick >= self._due:
+            if self._kernel.admit(self._chunk, self._clock.now_ns()):
+                self._follower.put(self._chunk, self._clock.now_ns())
+            self._chunk = None
+
+    def _judge(self) -> Verdict:
+        now_ns = self._clock.now_ns()
+        inputs = Inputs(now_ns, self._samples, self._follower.step(now_ns), self._instruction)
+        if self._kernel.mode is Mode.DISARMED:
+            self._kernel.arm(inputs)
+        return self._kernel.judge(inputs)
+
+    def _act(self, verdict: Verdict) -> None:
+        """Do what the kernel says for one tick; a stop without values is braked by the wheels."""
+        linear, angular = (float(value) for value in verdict.values) if len(verdict.values) else (0.0, 0.0)
+        self._rover.command(linear, angular)
+        if verdict.command_mode is not CommandMode.RUN:
+            self.outcome.held.update(fault.fault.id for fault in verdict.faults)
+        self._rover.step()
+        self._clock.advance(TICK_S)
+        gap = self._world.gap(np.array([self._rover.pose[:2]]))[0]
+        self.outcome.nearest_m = min(self.outcome.nearest_m, float(gap))
