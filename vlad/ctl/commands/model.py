@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -16,27 +18,26 @@ def run(arguments: argparse.Namespace, out: Output) -> int:
         models = client.call("models")
     if out.json:
         out.data({"models": models})
-        return 0
-    if not models:
-        out.show(
-            Text(
-                "no models are installed; put a bundle's folder into models/NAME/VERSION of the state folder"
-            )
-        )
-        return 0
-    table = Table.grid(padding=(0, 2))
-    for model in models:
-        state = Text("running", style="green") if model.get("active") else Text("installed", style="dim")
-        problems = model.get("problems") or ()
-        about = Text(clean(model.get("folder") or ""), style="dim", overflow="fold")
-        for problem in problems:
-            about.append(f"\n{clean(problem)}", style="red")
-        table.add_row(
-            Text(f"{clean(model.get('name', '-'))} {clean(model.get('version', '-'))}", style="bold"),
-            Text("refused", style="red") if problems else state,
-            clean(model.get("robot_type") or "-"),
-            clean(" ".join(filter(None, (model.get("backend"), model.get("precision"))))),
-            about,
-        )
-    out.show(table)
+    elif models:
+        table = Table.grid(padding=(0, 2))
+        for model in models:
+            table.add_row(*_row(model))
+        out.show(table)
+    else:
+        out.show(Text("no models are installed; put a bundle into models/NAME/VERSION of the state folder"))
     return 0
+
+
+def _row(model: Mapping[str, Any]) -> list[Text]:
+    """Name, state, backend, folder; why it is refused below the folder."""
+    about = Text(clean(model.get("folder") or ""), style="dim", overflow="fold")
+    for reason in model.get("refused") or ():
+        about.append(f"\n{clean(reason)}", style="not dim red")
+    if model.get("running"):
+        state = Text("running", style="green")
+    elif model.get("refused"):
+        state = Text("refused", style="red")
+    else:
+        state = Text("installed", style="dim")
+    name = Text(f"{clean(model.get('name', '-'))} {clean(model.get('version', '-'))}", style="bold")
+    return [name, state, Text(clean(model.get("backend") or "-")), about]

@@ -1,0 +1,87 @@
+"""The running daemon: what it says of itself, and whether its signals arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import vlad
+from vlad.config import Settings
+from vlad.ctl.client import Client, ControlError
+from vlad.ctl.doctor.finding import Finding, State
+
+_SOCKETS = ("sensors.sock", "commands.sock")
+_EVENTS = ("instruction", "task_result")
+
+Row = Mapping[str, Any]
+
+
+def check_daemon(run_dir: Path, settings: Settings | None) -> Iterator[Finding]:
+    try:
+        with Client(run_dir) as client:
+            status = client.call("status")
+    except ControlError as error:
+        state: State = "warning" if error.code == "not_running" else "problem"
+        yield Finding(state, "daemon", error.message, error.hint)
+        return
+    about = f"vlad {status['version']}, pid {status['pid']}, {status['mode']}, {status['level']}"
+    yield Finding("ok", "daemon", f"runs under {run_dir}: {about}")
+    if status["version"] != vlad.__version__:
+        what = f"vladctl is {vlad.__version__}, the daemon {status['version']}"
+        yield Finding("warning", "daemon", what, "systemctl restart vlad")
+    for name in _SOCKETS:
+        if not (run_dir / name).is_socket():
+            mend = "somebody removed it; systemctl restart vlad"
+            yield Finding("problem", "daemon", f"{run_dir / name}: is missing, drivers cannot connect", mend)
+    yield from _faults(status)
+    yield from _parts(status)
+    yield from _signals(status, settings)
+
+
+def _faults(status: Row) -> Iterator[Finding]:
+    """Faults, and what else forbids arming."""
+    seen = set()
+    for row in (*status["faults"], *status["refusals"]):
+        if (row["id"], row["subject"]) not in seen:
+            seen.add((row["id"], row["subject"]))
+            what = f"{row['id']} {row['subject']}: {row['detail']}"
+            severe = row["level"] in ("DANGER", "EMERGENCY")
+            yield Finding("problem" if severe else "warning", "fault", what, row["hint"])
+
+
+def _parts(status: Row) -> Iterator[Finding]:
+    for name, part in status["parts"].items():
+        if part["state"] != "running":
+            what = f"{name} is {part['state']}: {part['error']}"
+            yield Finding("problem", "daemon", what, "journalctl -u vlad has the whole error")
+    for name, state in status["realtime"].items():
+        if str(state).startswith("refused"):
+            yield Finding("warning", "real time", f"{name} of the running daemon {state}", "see the reason")
+    missed = status["tick"]["missed"]
+    if missed:
+        what = f"{missed:,} of {status['tick']['count']:,} ticks were missed"
+        yield Finding("warning", "real time", what, "what else runs on these CPUs? Set realtime.cpus")
+
+
+def _signals(status: Row, settings: Settings | None) -> Iterator[Finding]:
+    arriving = 0
+    for topic, signal in status["signals"].items():
+        known = settings.signals.get(topic) if settings else None
+        age_s, event = signal["age_s"], signal["type"] in _EVENTS
+        if age_s is None and signal["required"] and not event:
+            mend = f"start its driver; it must publish the topic {topic!r} as {signal['type']}"
+            yield Finding("problem", "signal", f"{topic}: never arrived", mend)
+        elif age_s is not None and known is not None and not event and age_s > known.max_age_s:
+            what = f"{topic}: {age_s:.2f} s old, at most {known.max_age_s:g} s is allowed"
+            state: State = "problem" if signal["required"] else "warning"
+            yield Finding(state, "signal", what, "is its driver still running, and its cable in place?")
+        else:
+            arriving += age_s is not None
+        for reason, count in signal["bad"].items():
+            what = f"{topic}: {count:,} of {count + signal['received']:,} messages were dropped, {reason}"
+            yield Finding("warning", "signal", what, "mend its driver, or the settings of this signal")
+    for reason, count in status["unknown_topics"].items():
+        mend = "add [signals.TOPIC] to the settings, or stop that driver"
+        yield Finding("warning", "signal", f"unknown topics: {count:,} messages dropped, {reason}", mend)
+    yield Finding("ok", "signal", f"{arriving} of {len(status['signals'])} arrive")

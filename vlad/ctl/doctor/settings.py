@@ -1,0 +1,53 @@
+"""Settings, the robot's limits, and the policy bundle."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from vlad.config import ConfigError, Robot, Settings, load_settings
+from vlad.ctl.doctor.finding import Finding
+from vlad.policy.bundle import BundleRefused, load_bundle
+
+
+def read_settings(path: Path) -> tuple[Settings, Robot] | list[Finding]:
+    """The settings, or all that is wrong with them."""
+    try:
+        return load_settings(path)
+    except ConfigError as error:
+        mend = "vladctl check-config lists these alone; etc/vlad.toml explains every key"
+        return [Finding("problem", "settings", problem, mend) for problem in error.problems]
+
+
+def check_settings(path: Path, settings: Settings, robot: Robot) -> Iterator[Finding]:
+    yield Finding("ok", "settings", f"{path}: {len(settings.signals)} signals, robot {robot.name}")
+    secret = settings.wire.curve_server_secret
+    for file in filter(None, (path, settings.robot.limits, *sorted(Path(f"{path}.d").glob("*.toml")))):
+        yield from _mode(file, stat.S_IWOTH, "everybody may change it", "chmod o-w")
+    if secret is not None:
+        if not secret.exists():
+            yield Finding("problem", "keys", f"{secret}: is missing", f"vladctl keys {secret.parent}")
+        else:
+            yield from _mode(
+                secret, stat.S_IROTH | stat.S_IRGRP, "others may read the secret key", "chmod 600"
+            )
+
+
+def check_bundle(settings: Settings, robot: Robot) -> Iterator[Finding]:
+    folder = settings.policy.bundle
+    if folder is None:
+        yield Finding("warning", "policy", "none is set: the robot only holds", "set policy.bundle")
+        return
+    try:
+        bundle = load_bundle(folder, robot, settings.signals)
+    except BundleRefused as refused:
+        for reason in refused.reasons:
+            yield Finding("problem", "policy", reason, "use a bundle made for this robot, or mend this one")
+    else:
+        yield Finding("ok", "policy", f"{bundle}: hashes, robot and signals match")
+
+
+def _mode(path: Path, bits: int, what: str, mend: str) -> Iterator[Finding]:
+    if path.exists() and path.stat().st_mode & bits:
+        yield Finding("problem", "permissions", f"{path}: {what}", f"{mend} {path}")
