@@ -34,9 +34,10 @@ class Follower:
         old = self._chunk
         if old is not None and (chunk.stamp_ns, chunk.seq) <= (old.stamp_ns, old.seq):
             return False
-        self._difference = None
+        difference = None
         if old is not None and self._joins(old, chunk, now_ns):
-            self._difference = self._values(old, now_ns) - _at(chunk, now_ns)
+            difference = self._values(old, now_ns) - _at(chunk, now_ns)
+        self._difference = difference
         self._chunk, self._joined_ns = chunk, now_ns
         return True
 

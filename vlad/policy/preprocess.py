@@ -28,7 +28,6 @@ from vlad.policy.tokenizer import InstructionTokenizer
 Pixels: TypeAlias = NDArray[np.uint8]
 
 _CHANNELS = {"rgb8": 3, "bgr8": 3, "mono8": 1}
-_BIG = 3
 
 
 class ObservationError(Exception):
@@ -124,19 +123,26 @@ class ImageReader:
 def resize_area(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """`pixels` as (height, width) = `size`, each new pixel the mean of the area that it covers.
 
-    OpenCV's area resize is slow where the ratio is no whole number: 4.4 ms from 1920x1080 to 224x224. Where
-    both sides shrink to less than a third, pixels are therefore halved first, sampled at twice the size and
-    halved again, each of which is fast: 0.6 ms, and within about 1 of 255 of the exact mean.
+    OpenCV's area resize is slow where the ratio is no whole number: 4.4 ms from 1920x1080 to 224x224, 0.8 ms
+    from 640x480. Where both sides shrink to half or less, the picture is therefore sampled linearly at twice
+    the size, and these pixels are averaged; where they shrink to a third or less, it is halved before that.
+    That takes 0.6 and 0.25 ms, and differs by about 1 of 255 from the exact mean on the average.
     """
     height, width = pixels.shape[:2]
     high, wide = size
     if (height, width) == size:
         return pixels
     whole = height % high == 0 and width % wide == 0
-    if not whole and height >= _BIG * high and width >= _BIG * wide:
-        half = cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-        pixels = cv2.resize(half, (2 * wide, 2 * high), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
-    return np.asarray(cv2.resize(pixels, (wide, high), interpolation=cv2.INTER_AREA), np.uint8)
+    ratio = min(height / high, width / wide)
+    if not whole and ratio >= 3:
+        pixels = _resize(pixels, height // 2, width // 2, cv2.INTER_AREA)
+    if not whole and ratio >= 2:
+        pixels = _resize(pixels, 2 * high, 2 * wide, cv2.INTER_LINEAR)
+    return _resize(pixels, high, wide, cv2.INTER_AREA)
+
+
+def _resize(pixels: Pixels, height: int, width: int, how: int) -> Pixels:
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
 
 
 class LaserReader:

@@ -1,0 +1,224 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.policy.bundles import image_input, instruction_input, laser_input, write_tokenizer
+from vlad.messages import CompressedImage, Image, Instruction, JointState, LaserScan, Odometry, PointCloud
+from vlad.policy.manifest import INPUT
+from vlad.policy.preprocess import ObservationError, make_reader, resize_area
+from vlad.policy.tokenizer import InstructionTokenizer, TokenizerError
+
+CLOUD = PointCloud(("x",), np.zeros((1, 1), np.float32))
+JOINTS = {"name": "s", "kind": "joint_state", "signal": "joints", "field": "position", "shape": [1, 3],
+          "joints": ["a", "b", "c"], "mean": [1.0, 0.0, 0.0], "std": [2.0, 1.0, 1.0]}  # fmt: skip
+SPEEDS = {"name": "o", "kind": "odometry", "signal": "odometry", "fields": ["angular_z", "linear_x"],
+          "shape": [1, 2], "mean": [0.0, 0.5], "std": [2.0, 0.5]}  # fmt: skip
+
+
+def reader(spec, folder=None):
+    return make_reader(INPUT.validate_python(spec), folder)
+
+
+def floats(*values):
+    return np.array(values, np.float32)
+
+
+def picture(height, width, seed=0):
+    """Smooth, as the world is, and different in each channel."""
+    shape = (height // 6 + 2, width // 6 + 2, 3)
+    coarse = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def expected(rgb, height, width):
+    small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+    return ((small.astype(np.float64) / 255 - 0.5) / 0.25).transpose(2, 0, 1)[None]
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
+def test_an_image_is_resized_turned_to_rgb_planes_and_normalised(encoding):
+    rgb = picture(120, 160)
+    made = reader(image_input(shape=[1, 3, 96, 128]))
+    buffer = made.buffer
+    made.read(Image(encoding, rgb if encoding == "rgb8" else rgb[:, :, ::-1]))
+    assert made.buffer is buffer
+    assert buffer.dtype == np.float32
+    np.testing.assert_allclose(buffer, expected(rgb, 96, 128), atol=1e-5)
+
+
+def test_an_image_of_the_right_size_is_not_resized_and_may_be_read_only():
+    rgb = picture(6, 8)
+    rgb.flags.writeable = False
+    made = reader(image_input())
+    made.read(Image("rgb8", rgb))
+    np.testing.assert_allclose(made.buffer, expected(rgb, 6, 8), atol=1e-5)
+
+
+def test_mono_fills_all_three_planes():
+    grey = picture(12, 16)[:, :, 0].copy()
+    made = reader(image_input())
+    made.read(Image("mono8", grey))
+    np.testing.assert_allclose(made.buffer, expected(np.dstack([grey] * 3), 6, 8), atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg"])
+def test_compressed_images_come_out_in_the_same_colours(form):
+    rgb = picture(48, 64)
+    data = cv2.imencode(f".{form}", rgb[:, :, ::-1])[1].tobytes()
+    made = reader(image_input(shape=[1, 3, 24, 32]))
+    made.read(CompressedImage(form, memoryview(data)))
+    np.testing.assert_allclose(made.buffer, expected(rgb, 24, 32), atol=1e-5 if form == "png" else 0.25)
+
+
+@given(st.integers(20, 400), st.integers(20, 400), st.integers(4, 64), st.integers(4, 64))
+def test_resizing_stays_near_the_mean_of_the_covered_area(height, width, high, wide):
+    pixels = picture(height, width)
+    exact = cv2.resize(pixels, (wide, high), interpolation=cv2.INTER_AREA).astype(int)
+    got = resize_area(pixels, (high, wide))
+    assert got.shape == (high, wide, 3)
+    assert np.abs(got - exact).mean() < 8
+    if (height % high, width % wide) == (0, 0):
+        np.testing.assert_array_equal(got, exact)
+
+
+@pytest.mark.parametrize(("high", "wide"), [(224, 224), (112, 112), (90, 130)])
+def test_fast_resizing_of_a_camera_frame_is_within_two_of_255_on_the_average(high, wide):
+    pixels = picture(480, 640)
+    exact = cv2.resize(pixels, (wide, high), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(resize_area(pixels, (high, wide)) - exact).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        (CompressedImage("jpeg", memoryview(b"not a picture")), "cannot be decoded"),
+        (CompressedImage("jpeg", memoryview(b"")), "cannot be decoded"),
+        (Image("16UC1", np.zeros((4, 4), np.uint16)), "is not a picture"),
+        (Image("rgb8", np.zeros((4, 4), np.uint8)), "must be uint8 of shape (height, width, 3)"),
+        (Image("rgb8", np.zeros((4, 4, 4), np.uint8)), "(4, 4, 4)"),
+        (Image("mono8", np.zeros((4, 4, 3), np.uint8)), "must be uint8 of shape (height, width)"),
+        (Image("rgb8", np.zeros((4, 4, 3), np.float32)), "float32"),
+        (CLOUD, "not an image but PointCloud"),
+    ],
+)
+def test_what_is_no_picture_is_refused(data, part):
+    with pytest.raises(ObservationError) as refused:
+        reader(image_input()).read(data)
+    assert str(refused.value).startswith("camera: ")
+    assert part in str(refused.value)
+
+
+def test_a_scan_is_cut_grouped_by_the_nearest_and_normalised():
+    made = reader(laser_input())
+    made.read(LaserScan(0, 1, 0, 8, floats(np.inf, 3.0, np.nan, np.inf, 7.0, 7.5, 0.0, 1.5)))
+    np.testing.assert_allclose(made.buffer, [[0.0, 2.0, 2.0, -2.0]])
+
+
+def test_a_scan_may_be_normalised_beam_by_beam():
+    made = reader(laser_input(mean=[0, 1, 2, 3], std=[1, 1, 1, 2]))
+    made.read(LaserScan(0, 1, 0, 8, floats(1, 1, 1, 1)))
+    np.testing.assert_allclose(made.buffer, [[1, 0, -1, -1]])
+
+
+@pytest.mark.parametrize("beams", [0, 2, 9])
+def test_beams_that_cannot_be_grouped_evenly_are_refused(beams):
+    with pytest.raises(ObservationError, match="whole multiple of 4"):
+        reader(laser_input()).read(LaserScan(0, 1, 0, 8, np.ones(beams, np.float32)))
+
+
+def odometry(linear, angular):
+    return Odometry("base_link", (0, 0, 0), (0, 0, 0, 1), linear, angular)
+
+
+def test_odometry_gives_the_named_components():
+    made = reader(SPEEDS)
+    made.read(odometry((1.0, 9, 9), (9, 9, -4.0)))
+    np.testing.assert_allclose(made.buffer, [[-2.0, 1.0]])
+
+
+def test_odometry_that_is_not_finite_is_refused_by_name():
+    with pytest.raises(ObservationError, match="odometry: not a finite number for linear_x"):
+        reader(SPEEDS).read(odometry((float("nan"), 0, 0), (0, 0, 0)))
+
+
+@given(st.permutations(["a", "b", "c", "extra"]))
+def test_joints_are_put_in_the_order_of_the_bundle(names):
+    values = {"a": 3.0, "b": 4.0, "c": 5.0, "extra": 6.0}
+    made = reader(JOINTS)
+    for _ in range(2):
+        made.read(JointState(tuple(names), position=floats(*(values[name] for name in names))))
+        np.testing.assert_allclose(made.buffer, [[1.0, 4.0, 5.0]])
+
+
+def test_a_driver_that_changes_its_order_is_followed():
+    made = reader(JOINTS)
+    made.read(JointState(("a", "b", "c"), position=floats(3, 4, 5)))
+    made.read(JointState(("c", "b", "a"), position=floats(5, 4, 3)))
+    np.testing.assert_allclose(made.buffer, [[1.0, 4.0, 5.0]])
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        (JointState(("a", "b"), position=floats(1, 2)), "does not send c"),
+        (JointState(("a", "b", "c", "a"), position=floats(1, 2, 3, 4)), "names a more than once"),
+        (JointState(("a", "b", "c"), velocity=floats(1, 2, 3)), "has no position"),
+        (JointState(("a", "b", "c"), position=floats(1, 2)), "3 names, but 2 values"),
+        (JointState(("a", "b", "c"), position=floats(1, np.nan, np.inf)), "not a finite number for b, c"),
+        (CLOUD, "not a joint state"),
+    ],
+)
+def test_joint_states_that_do_not_fit_are_refused(data, part):
+    made = reader(JOINTS)
+    for _ in range(2):
+        with pytest.raises(ObservationError, match=part):
+            made.read(data)
+
+
+@pytest.mark.parametrize("spec", [laser_input(), SPEEDS])
+def test_another_type_of_sample_is_refused(spec):
+    with pytest.raises(ObservationError, match="but PointCloud"):
+        reader(spec).read(CLOUD)
+
+
+def test_instructions_are_lower_cased_padded_and_cut(tmp_path):
+    write_tokenizer(tmp_path / "tokenizer.json")
+    made = reader(instruction_input(), tmp_path)
+    made.read(Instruction(" GO to\n"))
+    assert made.buffer.tolist() == [[1, 2, 0, 0, 0]]
+    assert made.buffer.dtype == np.int64
+    made.read(Instruction("go to the purple ball ball ball"))
+    assert made.buffer.tolist() == [[1, 2, 3, 6, 5]]
+
+
+@pytest.mark.parametrize("data", [Instruction("  "), CLOUD])
+def test_no_instruction_is_refused(tmp_path, data):
+    write_tokenizer(tmp_path / "tokenizer.json")
+    with pytest.raises(ObservationError, match="there is no instruction"):
+        reader(instruction_input(), tmp_path).read(data)
+
+
+def test_the_last_instructions_are_remembered(tmp_path):
+    write_tokenizer(tmp_path / "tokenizer.json")
+    tokenizer = InstructionTokenizer(tmp_path / "tokenizer.json", 5)
+    assert tokenizer.encode("go") is tokenizer.encode("go")
+    for number in range(100):
+        tokenizer.encode(f"go {number}")
+    assert tokenizer.encode("go").tolist() == [1, 0, 0, 0, 0]
+
+
+def test_padding_and_truncation_of_the_file_itself_are_not_used(tmp_path):
+    write_tokenizer(tmp_path / "tokenizer.json")
+    library = pytest.importorskip("tokenizers").Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    library.enable_padding(length=9, pad_id=6)
+    library.enable_truncation(1)
+    library.save(str(tmp_path / "tokenizer.json"))
+    assert InstructionTokenizer(tmp_path / "tokenizer.json", 4).encode("go to").tolist() == [1, 2, 0, 0]
+
+
+def test_a_tokenizer_that_is_none_is_refused(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json: not a file"):
+        InstructionTokenizer(tmp_path / "tokenizer.json", 4)
