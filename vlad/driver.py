@@ -1,0 +1,295 @@
+"""The kit for people who write drivers: publish what a sensor sees, receive what the motors shall do.
+
+A camera driver:
+
+    from vlad.driver import SensorPublisher
+    from vlad.messages import Image
+
+    with SensorPublisher("ipc:///run/vlad/sensors.sock", "camera", "image", "camera") as publisher:
+        while True:
+            pixels = camera.read()                      # (height, width, 3) uint8
+            publisher.publish(Image("rgb8", pixels))
+
+A motor driver:
+
+    from vlad.driver import CommandReceiver
+    from vlad.messages import CommandMode, Kind
+
+    with CommandReceiver("ipc:///run/vlad/commands.sock", Kind.TWIST, ("linear_x", "angular_z")) as receiver:
+        while True:
+            command = receiver.receive(timeout_s=0.01)
+            if command.mode is CommandMode.STOP0:
+                motors.power_off()
+            else:
+                motors.drive(*command.values)           # a stop that the receiver made has zeros
+
+It needs nothing but zmq, msgpack and numpy. Times are CLOCK_MONOTONIC [ns]. One thread uses one object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Literal, Self, TypeAlias
+
+import numpy as np
+import zmq
+
+from vlad.clock import NS_PER_S, Clock, SystemClock
+from vlad.curve import ClientKeys
+from vlad.messages import (
+    DATA_TYPES,
+    Command,
+    CommandMode,
+    CompressedImage,
+    Data,
+    Heartbeat,
+    Image,
+    Kind,
+    PointCloud,
+)
+from vlad.wire import (
+    COMMAND_TOPIC,
+    HEARTBEAT_TOPIC,
+    MAX_FUTURE_NS,
+    MAX_TTL_MS,
+    decode_command,
+    decode_heartbeat,
+    encode_sample,
+)
+from vlad.wire_types import BadMessage, Reason
+
+StopReason: TypeAlias = Literal["", "silence", "expired", "sequence", "crc", "malformed", "names"]
+
+_NS_PER_MS = 1_000_000
+_LARGE_QUEUE, _SMALL_QUEUE, _RECEIVE_QUEUE = 2, 64, 64
+_RECONNECT_MS, _RECONNECT_MAX_MS = 20, 200
+_TCP_HEARTBEAT_MS, _TCP_TIMEOUT_MS = 500, 1500
+_RESTART_SILENCE_NS = MAX_TTL_MS * _NS_PER_MS
+_DRIFT_NS_PER_S = 100_000
+"""Clocks of two machines drift apart by less than this."""
+
+
+def _connect(socket: zmq.Socket[bytes], endpoint: str, keys: ClientKeys | None) -> None:
+    """Connect, and come back soon after vlad was started anew."""
+    socket.linger = 0
+    socket.reconnect_ivl = _RECONNECT_MS
+    socket.reconnect_ivl_max = _RECONNECT_MAX_MS
+    if endpoint.startswith("tcp:"):
+        socket.heartbeat_ivl = _TCP_HEARTBEAT_MS
+        socket.heartbeat_timeout = _TCP_TIMEOUT_MS
+    if keys is not None:
+        keys.apply(socket)
+    socket.connect(endpoint)
+
+
+class SensorPublisher:
+    """Publishes the samples of one topic. It never blocks: what vlad cannot take in time is dropped.
+
+    `type_name` is a type of the wire ("image", "laser_scan"...), `frame_id` the sensor's coordinate frame.
+    Over TCP, to another machine, samples carry wall-clock stamps: both machines need synchronized clocks.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        topic: str,
+        type_name: str,
+        frame_id: str = "",
+        clock: Clock | None = None,
+        curve: ClientKeys | None = None,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        if type_name not in DATA_TYPES:
+            raise ValueError(f"no sensor type {type_name!r}; there are {', '.join(DATA_TYPES)}")
+        self.topic = topic
+        self.frame_id = frame_id
+        self.seq = 0
+        self._data_type = DATA_TYPES[type_name]
+        self._clock = clock or SystemClock()
+        self._remote = endpoint.startswith("tcp:")
+        self._socket = (context or zmq.Context.instance()).socket(zmq.PUB)
+        large = self._data_type in (Image, CompressedImage, PointCloud)
+        self._socket.sndhwm = _LARGE_QUEUE if large else _SMALL_QUEUE
+        _connect(self._socket, endpoint, curve)
+
+    def publish(self, data: Data, stamp_ns: int | None = None) -> None:
+        """Send one sample, measured at `stamp_ns`; None: now.
+
+        The array of `data` may be written to again at once; one that is marked read-only
+        (`pixels.flags.writeable = False`) is sent without a copy and must stay as it is.
+        TypeError for another type than this publisher's, ValueError for a shape that does not fit.
+        """
+        if type(data) is not self._data_type:
+            raise TypeError(f"{self.topic}: expected {self._data_type.__name__}, got {type(data).__name__}")
+        stamp_ns = self._clock.now_ns() if stamp_ns is None else stamp_ns
+        if self._remote:
+            stamp_ns += self._clock.wall_ns() - self._clock.now_ns()
+        clock: Literal["realtime", "monotonic"] = "realtime" if self._remote else "monotonic"
+        frames = encode_sample(self.topic, self.seq, stamp_ns, data, self.frame_id, clock)
+        last = frames[-1]
+        # Reading EVENTS makes libzmq notice now that vlad has connected; a mere send may overlook it.
+        self._socket.getsockopt(zmq.EVENTS)
+        self._socket.send_multipart(
+            frames, zmq.NOBLOCK, copy=not (isinstance(last, memoryview) and last.readonly)
+        )
+        self.seq += 1
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class CommandReceiver:
+    """Hands out the command that is valid now, or a stop (category 1) of its own making; never a stale one.
+
+    `reason` says why it made the stop: silence (nothing came while the last command ran out), expired (it
+    came too late), sequence (the number went back or repeated), crc, malformed, names (meant for another
+    robot), or empty: the command is vlad's own. After a bad message the stop lasts until the next good one.
+    With `kind` and `names` it obeys only commands of that kind for these names in this order.
+    `heartbeat` is the newest one of the `safety` topic. A sequence that begins anew is believed only after
+    nothing came for longer than any command lives: then vlad was restarted.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        kind: Kind | None = None,
+        names: Sequence[str] = (),
+        clock: Clock | None = None,
+        curve: ClientKeys | None = None,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        self.heartbeat: Heartbeat | None = None
+        self.reason: StopReason = "silence"
+        self.bad = 0
+        self._kind = kind
+        self._names = tuple(names)
+        self._clock = clock or SystemClock()
+        self._same_clock = not endpoint.startswith("tcp:")
+        self._offset_ns: int | None = None
+        self._offset_at_ns = 0
+        self._valid: Command | None = None
+        self._valid_until_ns = 0
+        self._last: Command | None = None
+        self._heard_ns: int | None = None
+        self._socket = (context or zmq.Context.instance()).socket(zmq.SUB)
+        self._socket.rcvhwm = _RECEIVE_QUEUE
+        self._socket.subscribe(COMMAND_TOPIC)
+        self._socket.subscribe(HEARTBEAT_TOPIC)
+        _connect(self._socket, endpoint, curve)
+
+    def receive(self, timeout_s: float = 0.0) -> Command:
+        """The newest command if it is valid at this moment, else a stop.
+
+        Returns as soon as a command comes in, when the present one runs out, or after `timeout_s`.
+        """
+        deadline_ns = self._clock.now_ns() + round(timeout_s * NS_PER_S)
+        while not self._drain():
+            now_ns = self._clock.now_ns()
+            until_ns = deadline_ns
+            if self._valid is not None:
+                until_ns = min(until_ns, self._valid_until_ns)
+            if now_ns >= until_ns:
+                break
+            self._socket.poll(-(-(until_ns - now_ns) // _NS_PER_MS))
+        return self._present()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _drain(self) -> bool:
+        """Take all that has come; whether a command, good or bad, was among it."""
+        came = False
+        while True:
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return came
+            if frames[0] == HEARTBEAT_TOPIC:
+                self._take_heartbeat(frames)
+            else:
+                came = True
+                self._take_command(frames, self._clock.now_ns())
+
+    def _take_heartbeat(self, frames: list[bytes]) -> None:
+        try:
+            self.heartbeat = decode_heartbeat(frames)
+        except BadMessage:
+            self.bad += 1
+
+    def _take_command(self, frames: list[bytes], now_ns: int) -> None:
+        silent = self._heard_ns is None or now_ns - self._heard_ns > _RESTART_SILENCE_NS
+        self._heard_ns = now_ns
+        try:
+            command = decode_command(frames)
+        except BadMessage as bad:
+            self._distrust("crc" if bad.reason is Reason.CRC else "malformed")
+            return
+        last = self._last
+        if last is not None and (command.seq <= last.seq or command.stamp_ns < last.stamp_ns):
+            if not (silent and (not self._same_clock or command.stamp_ns > last.stamp_ns)):
+                self._distrust("sequence")
+                return
+            self._offset_ns = None
+        if command.names != (self._names or command.names) or command.kind != (self._kind or command.kind):
+            self._distrust("names")
+            return
+        age_ns = self._age_ns(command, now_ns)
+        if age_ns < -MAX_FUTURE_NS:
+            self._distrust("malformed")
+            return
+        self._last = self._valid = command
+        self._valid_until_ns = now_ns - max(age_ns, 0) + command.ttl_ms * _NS_PER_MS
+        self.reason = "" if now_ns < self._valid_until_ns else "expired"
+
+    def _age_ns(self, command: Command, now_ns: int) -> int:
+        """How old a command is. On another machine's clock: older than the quickest one so far was."""
+        difference_ns = now_ns - command.stamp_ns
+        if self._same_clock:
+            return difference_ns
+        if self._offset_ns is not None:
+            drift_ns = (now_ns - self._offset_at_ns) * _DRIFT_NS_PER_S // NS_PER_S
+            self._offset_ns = min(difference_ns, self._offset_ns + drift_ns)
+        else:
+            self._offset_ns = difference_ns
+        self._offset_at_ns = now_ns
+        return difference_ns - self._offset_ns
+
+    def _distrust(self, reason: StopReason) -> None:
+        self.bad += 1
+        self._valid = None
+        self.reason = reason
+
+    def _present(self) -> Command:
+        """The command that is valid now, or a stop."""
+        now_ns = self._clock.now_ns()
+        if self._valid is not None:
+            if now_ns < self._valid_until_ns:
+                return self._valid
+            self._valid = None
+            self.reason = self.reason or "silence"
+        return self._stop(now_ns)
+
+    def _stop(self, now_ns: int) -> Command:
+        """Zeros where they mean rest; none for joint positions, since only the driver knows where it is."""
+        last = self._last
+        kind = self._kind or (last.kind if last else Kind.TWIST)
+        names = self._names or (last.names if last else ())
+        values = np.zeros(0 if kind is Kind.JOINT_POSITION else len(names), np.float32)
+        return Command(last.seq if last else 0, now_ns, 1, CommandMode.STOP1, kind, names, values, 0)

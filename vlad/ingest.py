@@ -1,0 +1,214 @@
+"""ZeroMQ to the newest sample of each signal. Bad input is counted and logged, and touches nothing else.
+
+libzmq's file descriptor is edge-triggered: it fires once for whatever has come, so the socket is read until
+it says that nothing is left, in portions, lest the loop be held up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+
+import zmq
+
+from vlad.clock import NS_PER_S, Clock
+from vlad.config import Settings
+from vlad.curve import Gate, bind, bind_curve
+from vlad.messages import Sample
+from vlad.queues import Latest
+from vlad.wire import decode_sample, topic_of
+from vlad.wire_types import BadMessage, Buffer, Reason
+
+log = logging.getLogger(__name__)
+
+_PORTION = 32
+_PORTION_NS = 500_000
+_RECEIVE_QUEUE = 16
+"""Messages that libzmq keeps for each driver while the loop is busy; the rest waits in kernel and driver."""
+_COPIED_BYTES = 4096
+"""A smaller payload is copied: a view on it would keep libzmq's whole receive buffer alive."""
+_RESTART_SEQ = 100
+_RESTART_SILENCE_NS = NS_PER_S
+_LOG_PERIOD_NS = NS_PER_S
+_RATE_TIMES = 256
+
+
+class TopicCounters:
+    """What came on one topic: good ones, bad ones by reason, numbers missing in the sequence."""
+
+    __slots__ = ("_last", "_times_ns", "bad", "gaps", "received")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.gaps = 0
+        self.bad: Counter[str] = Counter()
+        self._times_ns: deque[int] = deque(maxlen=_RATE_TIMES)
+        self._last: Sample | None = None
+
+    def rate_hz(self, now_ns: int) -> float:
+        """Good samples a second over the last second; of a slow signal over its last three."""
+        recent = [time_ns for time_ns in self._times_ns if time_ns > now_ns - NS_PER_S]
+        if len(recent) > 2:
+            return (len(recent) - 1) * NS_PER_S / max(1, recent[-1] - recent[0])
+        slow = list(self._times_ns)[-3:]
+        return (len(slow) - 1) * NS_PER_S / max(1, now_ns - slow[0]) if len(slow) > 1 else 0.0
+
+    def admit(self, sample: Sample) -> None:
+        """Count a sample that follows the one before; BadMessage for one that does not.
+
+        The stamp never goes back. The sequence only goes back when the driver was started anew: the stamp
+        is newer, and the number is below 100 or nothing good has come for a second.
+        """
+        last = self._last
+        if last is not None:
+            self._follow(last, sample)
+        self._last = sample
+        self.received += 1
+        self._times_ns.append(sample.received_ns)
+
+    def _follow(self, last: Sample, sample: Sample) -> None:
+        if sample.stamp_ns < last.stamp_ns:
+            raise BadMessage(Reason.STAMP_OLD, f"{(last.stamp_ns - sample.stamp_ns) / 1e9:.3f} s back")
+        if sample.seq > last.seq:
+            self.gaps += sample.seq - last.seq - 1
+            return
+        silent = sample.received_ns - last.received_ns > _RESTART_SILENCE_NS
+        restarted = silent or (sample.seq < last.seq and sample.seq < _RESTART_SEQ)
+        if not restarted or sample.stamp_ns == last.stamp_ns:
+            raise BadMessage(Reason.SEQ, f"{sample.seq} after {last.seq}")
+
+
+class Ingest:
+    """Owns the sensors' socket. `latest` has a slot for each signal of the settings, `counters` its counts.
+
+    `unknown` counts, by reason, what came on no known topic. `on_sample` is called for each good sample
+    after it is in its slot; it is on the loop thread and must be quick.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        settings: Settings,
+        clock: Clock,
+        on_sample: Callable[[Sample], None],
+    ) -> None:
+        self.latest: dict[str, Latest[Sample]] = {topic: Latest() for topic in settings.signals}
+        self.counters = {topic: TopicCounters() for topic in settings.signals}
+        self.unknown: Counter[str] = Counter()
+        self._types = {topic.encode(): (topic, signal.type) for topic, signal in settings.signals.items()}
+        self._max_bytes = settings.wire.max_message_bytes
+        self._clock = clock
+        self._on_sample = on_sample
+        self._logged_ns: dict[tuple[str, Reason], int] = {}
+        self._gate: Gate | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._more_to_read = False
+        self._socket = context.socket(zmq.SUB)
+        try:
+            self._bind(context, settings)
+        except BaseException:
+            self.close()
+            raise
+
+    def _bind(self, context: zmq.Context[zmq.Socket[bytes]], settings: Settings) -> None:
+        socket, wire = self._socket, settings.wire
+        socket.linger = 0
+        socket.rcvhwm = _RECEIVE_QUEUE
+        # libzmq hangs up on a sender beyond this, uncounted; up to it, a message too large is counted below.
+        socket.maxmsgsize = 2 * wire.max_message_bytes
+        socket.subscribe(b"")
+        bind(socket, f"ipc://{settings.paths.run_dir}/sensors.sock")
+        if wire.curve_clients is not None and (wire.sensors_tcp or wire.commands_tcp):
+            self._gate = Gate(context, wire.curve_clients)
+        if wire.sensors_tcp and wire.curve_server_secret is not None:
+            bind_curve(socket, wire.sensors_tcp, wire.curve_server_secret)
+
+    def start(self) -> None:
+        """Read from now on, on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        if self._gate is not None:
+            self._gate.start()
+        self._loop.add_reader(self._socket.fileno(), self._on_readable)
+        self._on_readable()
+
+    def close(self) -> None:
+        """Stop reading; the newest samples stay in their slots."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._socket.fileno())
+        self._loop = None
+        if self._gate is not None:
+            self._gate.close()
+        self._socket.close()
+
+    def put(self, sample: Sample) -> None:
+        """Take a sample that was made inside the daemon, such as the operator's instruction."""
+        counters = self.counters[sample.topic]
+        counters.received += 1
+        self._deliver(sample)
+
+    def _deliver(self, sample: Sample) -> None:
+        self.latest[sample.topic].put(sample)
+        self._on_sample(sample)
+
+    def _on_readable(self) -> None:
+        if not self._more_to_read:
+            self._read()
+
+    def _read(self) -> None:
+        """Read a portion; if more is left, come again after the loop has served the others."""
+        self._more_to_read = False
+        if self._loop is None:
+            return
+        until_ns = self._clock.now_ns() + _PORTION_NS
+        for _ in range(_PORTION):
+            try:
+                frames, size = self._receive()
+            except zmq.Again:
+                return
+            now_ns = self._clock.now_ns()
+            self._take(frames, size, now_ns)
+            if now_ns > until_ns:
+                break
+        self._more_to_read = True
+        self._loop.call_soon(self._read)
+
+    def _receive(self) -> tuple[list[Buffer], int]:
+        """One message and its size [bytes]; of more than three frames the first four, no more are needed."""
+        socket = self._socket
+        frames: list[Buffer] = [socket.recv(zmq.NOBLOCK)]
+        size = len(frames[0])
+        more = socket.getsockopt(zmq.RCVMORE)
+        while more:
+            frame = socket.recv(zmq.NOBLOCK, copy=False)
+            length = len(frame)
+            size += length
+            if len(frames) < 4:
+                frames.append(frame.bytes if length < _COPIED_BYTES else frame.buffer.toreadonly())
+            more = frame.more
+        return frames, size
+
+    def _take(self, frames: list[Buffer], size: int, now_ns: int) -> None:
+        known = self._types.get(bytes(frames[0]))
+        try:
+            if known is None:
+                raise BadMessage(Reason.UNKNOWN_TOPIC, f"{topic_of(frames[0])!r} is not in the settings")
+            if size > self._max_bytes:
+                raise BadMessage(Reason.TOO_LARGE, f"{size} bytes; wire.max_message_bytes allows less")
+            sample = decode_sample(frames, now_ns, self._clock.wall_ns(), known[1])
+            self.counters[known[0]].admit(sample)
+        except BadMessage as bad:
+            self._refuse(known[0] if known else None, bad, now_ns)
+            return
+        self._deliver(sample)
+
+    def _refuse(self, topic: str | None, bad: BadMessage, now_ns: int) -> None:
+        """Count a bad message, and log the first of its topic and reason in every second."""
+        counts = self.unknown if topic is None else self.counters[topic].bad
+        counts[bad.reason.value] += 1
+        key = (topic or "", bad.reason)
+        if now_ns - self._logged_ns.get(key, -_LOG_PERIOD_NS) >= _LOG_PERIOD_NS:
+            self._logged_ns[key] = now_ns
+            where = f"signal {topic}" if topic else "no signal"
+            log.warning("%s: refused a message: %s (%d so far)", where, bad, counts[bad.reason.value])
