@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from vlad.clock import SystemClock
 from vlad.config import Settings
+from vlad.control import Control
+from vlad.messages import Level
 from vlad.record.events import EventLog
 
 Row = dict[str, Any]
@@ -33,12 +39,16 @@ class FakeActions:
         self.takes_tasks = True
         self.fails = False
         self.padding = ""
+        self.bundles: list[Row] = []
+        self.report: Row | None = None
         self.status_calls = 0
 
     def status(self) -> Row:
         self.status_calls += 1
         if self.fails:
             raise ZeroDivisionError("a mistake in the daemon")
+        if self.report is not None:
+            return self.report
         return {"schema": 1, "mode": "disarmed", "padding": self.padding}
 
     def arm(self, who: str) -> list[Row]:
@@ -61,4 +71,37 @@ class FakeActions:
         self.done.append(("task", who, text))
 
     async def models(self) -> list[Row]:
-        return [{"name": "demo", "version": "1", "active": True}]
+        return self.bundles
+
+
+class Served:
+    """A control socket in a thread of its own, for commands that run as processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.actions = FakeActions(folder)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Served:
+        self._thread.start()
+        while not (self.folder / "control.sock").exists():
+            time.sleep(0.005)
+        time.sleep(0.02)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join()
+        self.actions.events.close()
+
+    def put(self, kind: str, text: str) -> None:
+        """An event, from the loop's thread as the daemon does."""
+        self._loop.call_soon_threadsafe(self.actions.events.put, kind, Level.CAUTION, text)
+
+    def _serve(self) -> None:
+        self._task = self._loop.create_task(Control(settings_for(self.folder), self.actions).run())
+        with contextlib.suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(self._task)
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()

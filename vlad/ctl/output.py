@@ -55,7 +55,8 @@ class Output:
         text = Text("vladctl: ", style="bold red").append(clean(message), style="default")
         if hint:
             text.append(f"\n  {clean(hint)}", style="default")
-        _console(sys.stderr).print(text)
+        console = _console(sys.stderr)
+        console.print(text, soft_wrap=not console.is_terminal)
 
 
 def _console(file: Any) -> Console:

@@ -73,7 +73,7 @@ def fault_view(faults: Iterable[Row]) -> Table:
 
 
 def signal_view(signals: Mapping[str, Row]) -> RenderableType:
-    """A line for each signal; below it what was dropped as bad. Where it is narrow names fold, never numbers."""
+    """A line for each signal; below it what was dropped as bad. Narrow: names fold, numbers never do."""
     table = Table.grid(padding=(0, 2))
     for name in ("  signal", "type"):
         table.add_column(name, overflow="fold")

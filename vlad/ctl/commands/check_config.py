@@ -9,7 +9,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from vlad.config import DEFAULT_SETTINGS, ConfigError, Robot, Settings, load_settings
+from vlad.config import DEFAULT_SETTINGS, ConfigError, Robot, Settings, SignalSettings, load_settings
+from vlad.ctl.doctor.daemon import EVENT_TYPES
 from vlad.ctl.output import Output, clean
 
 
@@ -39,17 +40,22 @@ def _summary(path: Path, settings: Settings, robot: Robot) -> dict[str, Any]:
         "files": [str(path), *map(str, sorted(Path(f"{path}.d").glob("*.toml"))), str(settings.robot.limits)],
         "robot": f"{robot.name} ({robot.type}), {robot.command.value}",
         "axes": list(robot.axes),
-        "signals": {
-            topic: f"{signal.type}, {'required' if signal.required else 'optional'}, at most "
-            f"{signal.max_age_s:g} s old" + (f", {signal.rate_hz:g} Hz" if signal.rate_hz else "")
-            for topic, signal in settings.signals.items()
-        },
+        "signals": {topic: _signal(signal) for topic, signal in settings.signals.items()},
         "policy": str(settings.policy.bundle) if settings.policy.bundle else None,
         "run_dir": str(settings.paths.run_dir),
         "state_dir": str(settings.paths.state_dir),
         "tick_hz": settings.realtime.tick_hz,
         "operators": settings.operator.group,
     }
+
+
+def _signal(signal: SignalSettings) -> str:
+    said = [signal.type, "required" if signal.required else "optional"]
+    if signal.type not in EVENT_TYPES:
+        said.append(f"at most {signal.max_age_s:g} s old")
+    if signal.rate_hz:
+        said.append(f"{signal.rate_hz:g} Hz")
+    return ", ".join(said)
 
 
 def _table(summary: dict[str, Any]) -> Table:

@@ -12,7 +12,7 @@ from vlad.ctl.client import Client, ControlError
 from vlad.ctl.doctor.finding import Finding, State
 
 _SOCKETS = ("sensors.sock", "commands.sock")
-_EVENTS = ("instruction", "task_result")
+EVENT_TYPES = ("instruction", "task_result")
 
 Row = Mapping[str, Any]
 
@@ -68,7 +68,7 @@ def _signals(status: Row, settings: Settings | None) -> Iterator[Finding]:
     arriving = 0
     for topic, signal in status["signals"].items():
         known = settings.signals.get(topic) if settings else None
-        age_s, event = signal["age_s"], signal["type"] in _EVENTS
+        age_s, event = signal["age_s"], signal["type"] in EVENT_TYPES
         if age_s is None and signal["required"] and not event:
             mend = f"start its driver; it must publish the topic {topic!r} as {signal['type']}"
             yield Finding("problem", "signal", f"{topic}: never arrived", mend)

@@ -1,0 +1,230 @@
+"""vladctl doctor, check-config and keys: what is wrong, and how to mend it, with or without a daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ctl.conftest import Vladctl
+from tests.ctl.reports import fault, report, signal
+from tests.fake_daemon import Served
+from vlad.config import RealtimeSettings, load_settings
+from vlad.ctl.doctor.access import check_groups
+from vlad.ctl.doctor.daemon import check_daemon
+from vlad.ctl.doctor.finding import Finding
+from vlad.ctl.doctor.folders import check_database, check_disk, check_folder, check_latch
+from vlad.ctl.doctor.machine import check_clock, check_governor, check_realtime
+from vlad.ctl.doctor.settings import check_bundle, check_settings
+
+ROBOT = """
+name = "rover"
+type = "rover"
+command = "twist"
+[axes.linear_x]
+velocity = 0.5
+acceleration = 1.0
+"""
+SETTINGS = """
+[robot]
+limits = "rover.toml"
+[paths]
+run_dir = "{folder}/run"
+state_dir = "{folder}/state"
+[signals.camera]
+type = "image"
+max_age_s = 0.2
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "rover.toml").write_text(ROBOT)
+    path = tmp_path / "vlad.toml"
+    path.write_text(SETTINGS.format(folder=tmp_path))
+    return path
+
+
+def found(findings: Iterator[Finding], state: str) -> str:
+    return "\n".join(f"{f.what} -> {f.mend}" for f in findings if f.state == state)
+
+
+def test_doctor_works_without_a_daemon(vladctl: Vladctl, config: Path) -> None:
+    done = vladctl("doctor", "--config", str(config), "--json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["ok"], answer["schema"]) == (0, True, 1)
+    seen = {(finding["topic"], finding["state"]) for finding in answer["findings"]}
+    assert {("settings", "ok"), ("libraries", "ok"), ("daemon", "warning"), ("policy", "warning")} <= seen
+    assert all(finding["mend"] for finding in answer["findings"] if finding["state"] != "ok")
+    plain = vladctl("doctor", "--config", str(config)).stdout
+    assert "0 problems" in plain
+
+
+def test_doctor_lists_every_mistake_of_the_settings_and_goes_on(vladctl: Vladctl, config: Path) -> None:
+    config.write_text(config.read_text() + "rate_hzz = 3\n[realtime]\ntick_hz = 5\n")
+    done = vladctl("doctor", "--config", str(config), "--json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["ok"]) == (1, False)
+    problems = [finding["what"] for finding in answer["findings"] if finding["state"] == "problem"]
+    assert any("signals.camera.rate_hzz" in problem for problem in problems)
+    assert any("realtime.tick_hz" in problem for problem in problems)
+    assert any(finding["topic"] == "libraries" for finding in answer["findings"])
+
+
+def test_doctor_asks_the_running_daemon(daemon: Served, vladctl: Vladctl, config: Path) -> None:
+    daemon.actions.report = report(signals={"camera": signal("image", age_s=None)})
+    done = vladctl("doctor", "--config", str(config), "--json")
+    what = {
+        finding["what"] for finding in json.loads(done.stdout)["findings"] if finding["state"] == "problem"
+    }
+    assert done.returncode == 1
+    assert "camera: never arrived" in what
+
+
+def test_what_the_daemon_says_becomes_findings(daemon: Served, config: Path) -> None:
+    settings, _ = load_settings(config)
+    status = report(faults=[fault(level="DANGER")], refusals=[fault(level="DANGER"), fault("no_policy", "")])
+    status["signals"] = {"camera": signal("image", age_s=0.9, bad={"truncated": 4}),
+                         "instruction": signal("instruction", age_s=None)}  # fmt: skip
+    status["tick"]["missed"] = 3
+    daemon.actions.report = status
+    findings = list(check_daemon(daemon.folder, settings))
+    problems, warnings = found(iter(findings), "problem"), found(iter(findings), "warning")
+    assert problems.count("signal_stale camera") == 1
+    assert "inference is restarting: OSError: x" in problems
+    assert "camera: 0.90 s old, at most 0.2 s is allowed" in problems
+    assert "sensors.sock: is missing" in problems
+    assert "no_policy" in warnings
+    assert "memory of the running daemon refused" in warnings
+    assert "3 of 75,420 ticks were missed" in warnings
+    assert "4 of 12,349 messages were dropped, truncated" in warnings
+    assert "instruction" not in problems
+    assert "0 of 2 arrive" in found(iter(findings), "ok")
+
+
+def test_folders_that_do_not_serve_are_found(tmp_path: Path) -> None:
+    assert "the daemon makes it" in found(check_folder("run folder", tmp_path / "a" / "b"), "ok")
+    assert "writable" in found(check_folder("run folder", tmp_path), "ok")
+    (tmp_path / "file").touch()
+    assert "is not a folder" in found(check_folder("run folder", tmp_path / "file" / "x"), "problem")
+    tmp_path.chmod(0o777)
+    assert "chmod o-w" in found(check_folder("state folder", tmp_path), "problem")
+
+
+def test_a_latched_estop_and_corrupt_databases_are_found(tmp_path: Path) -> None:
+    assert "not latched" in found(check_latch(tmp_path), "ok")
+    (tmp_path / "estop.json").write_text("garbage")
+    assert "vladctl reset" in found(check_latch(tmp_path), "warning")
+    assert list(check_database(tmp_path)) == []
+    (tmp_path / "vlad.db").write_text("garbage" * 1_000)
+    (tmp_path / "vlad.db.corrupt").touch()
+    warnings = found(check_database(tmp_path), "warning")
+    assert "not a database" in warnings
+    assert "moved aside" in warnings
+    (tmp_path / "vlad.db").unlink()
+    with sqlite3.connect(tmp_path / "vlad.db") as database:
+        database.execute("CREATE TABLE events(id)")
+    assert "0 events" in found(check_database(tmp_path), "ok")
+
+
+@pytest.mark.parametrize(("used", "state"), [(0.5, "ok"), (0.9, "warning"), (0.97, "problem")])
+def test_a_disk_that_fills_up_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, used: float, state: str
+) -> None:
+    class Usage:
+        total, free = 100_000_000_000, int(100_000_000_000 * (1 - used))
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
+    assert f"{used:.0%} full" in found(check_disk(tmp_path / "not" / "there"), state)
+
+
+def test_the_processor_and_the_clock_are_judged(tmp_path: Path) -> None:
+    assert "not scaled" in found(check_governor(tmp_path), "ok")
+    for cpu, governor in enumerate(["powersave", "powersave", "performance"]):
+        folder = tmp_path / f"cpu{cpu}" / "cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_governor").write_text(governor + "\n")
+    assert "powersave on 2 CPUs, performance on 1 CPUs" in found(check_governor(tmp_path), "warning")
+    assert "does not tell" in found(check_clock(tmp_path), "warning")
+    (tmp_path / "current_clocksource").write_text("hpet\n")
+    assert "hpet" in found(check_clock(tmp_path), "warning")
+    (tmp_path / "current_clocksource").write_text("tsc\n")
+    assert "tsc" in found(check_clock(tmp_path), "ok")
+
+
+def test_asking_for_real_time_leaves_the_scheduler_as_it_was() -> None:
+    before = os.sched_getscheduler(0)
+    findings = list(check_realtime(RealtimeSettings(cpus=(0, 4_000))))
+    assert os.sched_getscheduler(0) == before
+    assert "[4000] are not there" in found(iter(findings), "problem")
+    assert "fifo_priority is 0" in found(check_realtime(RealtimeSettings(fifo_priority=0)), "warning")
+
+
+def test_groups_that_are_missing_are_found() -> None:
+    assert "groupadd --system no-such-group" in found(check_groups("no-such-group"), "warning")
+
+
+def test_permissions_that_are_too_wide_are_problems(config: Path) -> None:
+    config.chmod(0o666)
+    (config.parent / "key").write_text("secret")
+    (config.parent / "key").chmod(0o644)
+    config.write_text(config.read_text() + '[wire]\ncurve_server_secret = "key"\n')
+    settings, robot = load_settings(config)
+    problems = found(check_settings(config, settings, robot), "problem")
+    assert f"chmod o-w {config}" in problems
+    assert f"chmod 600 {config.parent / 'key'}" in problems
+    (config.parent / "key").unlink()
+    assert "vladctl keys" in found(check_settings(config, settings, robot), "problem")
+
+
+def test_a_bundle_that_would_be_refused_is_a_problem(config: Path) -> None:
+    text = config.read_text()
+    config.write_text(text + '[policy]\nbundle = "nothing"\n')
+    problems = found(check_bundle(*load_settings(config)), "problem")
+    assert "nothing/policy.toml" in problems
+
+
+def test_check_config_tells_what_it_understood(vladctl: Vladctl, config: Path) -> None:
+    done = vladctl("check-config", str(config))
+    assert done.returncode == 0
+    for part in ("rover (rover), twist", "camera: image, required, at most 0.2 s old", "no mistakes"):
+        assert part in done.stdout
+    answer = json.loads(vladctl("check-config", str(config), "--json").stdout)
+    assert (answer["ok"], answer["summary"]["axes"]) == (True, ["linear_x"])
+
+
+def test_check_config_reports_three_mistakes_at_once(vladctl: Vladctl, config: Path) -> None:
+    config.write_text(config.read_text() + "rate_hzz = 3\n[realtime]\ntick_hz = 5\n")
+    (config.parent / "rover.toml").write_text(ROBOT.replace("velocity = 0.5", "velocity = -0.5"))
+    done = vladctl("check-config", str(config))
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert any(line.startswith(f"{config}: signals.camera.rate_hzz: unknown key") for line in lines)
+    assert any(line.startswith(f"{config}: realtime.tick_hz: ") and "(got 5)" in line for line in lines)
+    assert any(line.startswith(f"{config.parent}/rover.toml: axes.linear_x.velocity: ") for line in lines)
+    assert "3 mistakes" in done.stdout
+    answer: dict[str, Any] = json.loads(vladctl("check-config", str(config), "--json").stdout)
+    assert len(answer["problems"]) == 3
+
+
+def test_keys_are_private_whole_and_never_replaced(vladctl: Vladctl, tmp_path: Path) -> None:
+    import zmq.auth
+
+    folder = tmp_path / "keys"
+    done = vladctl("keys", str(folder), "arm", "--json")
+    assert len(json.loads(done.stdout)["made"]) == 4
+    assert (folder / "server.key_secret").stat().st_mode & 0o077 == 0
+    before = (folder / "server.key_secret").read_bytes()
+    public, secret = zmq.auth.load_certificate(folder / "drivers" / "arm.key_secret")
+    assert zmq.auth.load_certificates(folder / "clients") == {public: True}
+    assert secret
+    again = vladctl("keys", str(folder), "arm", "leg", "--json")
+    assert len(json.loads(again.stdout)["made"]) == 2
+    assert (folder / "server.key_secret").read_bytes() == before
+    assert vladctl("keys", str(folder), "../x").returncode == 1
+    assert vladctl("keys", "/proc/x").returncode == 1
