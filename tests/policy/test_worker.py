@@ -48,7 +48,7 @@ class Held:
 class Rig:
     """An inference loop with its slots, as the daemon builds it."""
 
-    def __init__(self, folder, clock, rate_hz=1000.0, **options):
+    def __init__(self, folder, clock, rate_hz=1e6, **options):
         bundle = load_bundle(folder)
         self.backend = Held(
             load_backend("onnx", Model(bundle.model, "float32", ("actions", "collision"), 1))
@@ -224,6 +224,7 @@ async def test_a_bad_observation_is_counted_and_shown_and_the_next_frame_is_used
     rig.put(sample("laser", LaserScan(0, 1, 0, 8, np.ones(7, np.float32))))
     with caplog.at_level(logging.WARNING):
         for stamp_ns in (1, 2, 3):
+            rig.clock.advance(0.1)
             rig.put_frame(stamp_ns)
             await rig.idle()
     report = rig.loop.report()
@@ -232,6 +233,7 @@ async def test_a_bad_observation_is_counted_and_shown_and_the_next_frame_is_used
     assert len(caplog.records) == 1
     assert not rig.task.done()
     rig.put(good)
+    rig.clock.advance(0.1)
     rig.put_frame(4)
     await rig.chunk()
     assert rig.loop.report()["error"] == ""

@@ -15,7 +15,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def write_toml(values: Mapping[str, Any]) -> str:
-    """`values` as TOML text: str, bool, int, float, lists and tables; TypeError names the key of another."""
+    """`values` as TOML text; keys that are None are left out. TypeError names the key of another type."""
     return "\n".join(_lines(values)).lstrip("\n") + "\n"
 
 
@@ -57,6 +57,8 @@ def _lines(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """The lines of a table: its plain values first, then its tables and arrays of tables."""
     tables = []
     for name, value in table.items():
+        if value is None:
+            continue
         key = name if _BARE_KEY.fullmatch(name) else _quoted(name)
         array = isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
         if isinstance(value, dict) or array:
