@@ -74,6 +74,8 @@ class Control:
         self._path = settings.paths.run_dir / SOCKET_NAME
         self._operators = settings.operator.group
         self._actions = actions
+        self.listening = asyncio.Event()
+        """Set once an operator can connect."""
         self._clients: dict[asyncio.Task[None], Session] = {}
         self._methods: dict[str, Callable[[Session, Row], Awaitable[Any]]] = {
             "status": self._status,
@@ -98,6 +100,7 @@ class Control:
     async def _listen_and_serve(self) -> None:
         listener = await self._off_loop(listen, self._path)
         server = await asyncio.start_unix_server(self._accept, sock=listener, limit=LONGEST_LINE)
+        self.listening.set()
         unsubscribe = self._actions.events.subscribe(self._on_event)
         try:
             await asyncio.get_running_loop().create_future()

@@ -29,7 +29,7 @@ from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
 from vlad.notify import Notifier
-from vlad.policy.bundle import Bundle, BundleRefused, list_bundles, load_bundle
+from vlad.policy.bundle import Bundle, BundleRefused, find_bundles, load_bundle
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
 from vlad.policy.worker import InferenceLoop
@@ -91,6 +91,7 @@ class Daemon:
         self.bundle: Bundle | None = None
         self.policy_error = ""
         self.started_ns = clock.now_ns()
+        self._ticking = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._notifier = Notifier()
@@ -103,7 +104,6 @@ class Daemon:
         lock = hold_run_folder(self.settings.paths.run_dir)
         try:
             await self._start()
-            self._notifier.ready(f"{self.robot.name}: {self.kernel.mode.value}")
             await self._stopping.wait()
             await self._bring_to_rest()
         finally:
@@ -197,6 +197,13 @@ class Daemon:
         if self.inference is not None:
             self.parts.append(Part("inference", self.inference.run, critical=False))
         self._tasks = [asyncio.create_task(self._supervise(part), name=part.name) for part in self.parts]
+        self._tasks.append(asyncio.create_task(self._announce(), name="announce"))
+
+    async def _announce(self) -> None:
+        """READY once the safety tick runs and an operator can connect."""
+        await self._ticking.wait()
+        await self.control.listening.wait()
+        self._notifier.ready(f"{self.robot.name}: {self.kernel.mode.value}")
 
     async def _run_watchdog(self) -> None:
         try:
@@ -251,6 +258,7 @@ class Daemon:
             self.inference.notify(sample)
 
     def _on_verdict(self, verdict: Verdict) -> None:
+        self._ticking.set()
         self._notifier.feed_watchdog(self.clock.now_ns())
         for change in verdict.transitions:
             self.events.put(
@@ -320,7 +328,11 @@ class Daemon:
     async def models(self) -> list[dict[str, Any]]:
         """The bundles that are installed, and the running one."""
         return await asyncio.to_thread(
-            list_bundles, self.settings.paths.state_dir / "models", self.settings, self.robot, self.bundle
+            find_bundles,
+            self.settings.paths.state_dir / "models",
+            self.bundle,
+            self.robot,
+            self.settings.signals,
         )
 
     def _act(self, act: str, who: str, refusals: tuple[ActiveFault, ...]) -> list[dict[str, Any]]:

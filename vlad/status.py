@@ -101,7 +101,7 @@ def _tick(daemon: Daemon) -> dict[str, Any]:
 def _commands(daemon: Daemon) -> dict[str, Any]:
     verdict = daemon.watchdog.verdict
     return {
-        "sent": daemon.watchdog.commands_sent,
+        "sent": daemon.watchdog.writer.sent,
         "mode": verdict.command_mode.value if verdict else None,
         "kind": daemon.robot.command.value,
         "names": list(verdict.names) if verdict else [],
@@ -129,8 +129,8 @@ def _signals(daemon: Daemon, now_ns: int) -> dict[str, Any]:
 def _policy(daemon: Daemon) -> dict[str, Any]:
     loop, bundle, age = daemon.inference, daemon.bundle, daemon.watchdog.age_ns
     report: dict[str, Any] = {
-        "bundle": bundle.name if bundle else None,
-        "version": bundle.version if bundle else None,
+        "bundle": bundle.manifest.name if bundle else None,
+        "version": bundle.manifest.version if bundle else None,
         "state": "running" if bundle else "refused" if daemon.policy_error else "none",
         "error": daemon.policy_error,
         "age_p50_ms": _ms(age, 50),

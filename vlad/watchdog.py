@@ -57,7 +57,7 @@ class Watchdog:
         self.failed_parts: tuple[str, ...] = ()
         self.verdict: Verdict | None = None
         self._follower = follower
-        self._writer = writer
+        self.writer = writer
         self._samples = samples
         self._chunks = chunks
         self._clock = clock
@@ -106,18 +106,21 @@ class Watchdog:
     def notice(self, sample: Sample) -> None:
         """A new sample came in: judge at once where waiting for the next tick would cost distance."""
         match sample.data:
-            case EStop(pressed=True) | LaserScan() | Proximity():
+            case EStop(pressed=True):
+                self.kernel.estop(f"{sample.topic}: button pressed")
+                self.ticker.wake()
+            case LaserScan() | Proximity():
                 self.ticker.wake()
 
     def close(self) -> None:
-        self._writer.close()
+        self.writer.close()
 
     def last_resort(self) -> None:
         """The loop itself failed: one stop that needs no judgement. The receiver's expiry does the rest."""
-        self._writer.stop(CommandMode.STOP1)
+        self.writer.stop(CommandMode.STOP1)
 
     def _command(self, verdict: Verdict) -> Command:
-        command = self._writer.send(
+        command = self.writer.send(
             verdict.command_mode, verdict.kind, verdict.names, verdict.values, verdict.source_stamp_ns
         )
         if verdict.command_mode is CommandMode.RUN and command.source_stamp_ns > self._source_ns:
@@ -131,7 +134,7 @@ class Watchdog:
         if tick.early:
             counts.early += 1
         else:
-            self._writer.heartbeat(verdict.mode, verdict.level, tuple(f.fault.id for f in verdict.faults))
+            self.writer.heartbeat(verdict.mode, verdict.level, tuple(f.fault.id for f in verdict.faults))
             counts.count += 1
             counts.missed += tick.missed
             counts.late_1ms += tick.late_ns > _MS
