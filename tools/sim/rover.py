@@ -1,4 +1,4 @@
-"""The rover's physics: a differential drive with two wheels, casters and a round bumper, stepped at 100 Hz."""
+"""The rover's physics: two driven wheels, casters and a round bumper, stepped at 100 Hz."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.sim.scene import WHEEL_RADIUS_M, WHEEL_TRACK_M, TIMESTEP_S, build
+from tools.sim.scene import TIMESTEP_S, WHEEL_RADIUS_M, WHEEL_TRACK_M, build
 from tools.sim.world import Pose, World
 
 STEP_S = 0.01

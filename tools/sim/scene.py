@@ -28,12 +28,14 @@ RGB = {
     "grey": (0.36, 0.36, 0.38),
 }
 
+_MAST_HALF_M = (CAMERA_HEIGHT_M - 0.18) / 2
+
 _ROVER = f"""
 <body name="rover" pos="{{x}} {{y}} {WHEEL_RADIUS_M}" euler="0 0 {{yaw}}">
   <freejoint name="base"/>
   <site name="imu"/>
   <geom name="shell" type="cylinder" size="{ROBOT_RADIUS_M} 0.06" pos="0 0 0.05" mass="8" friction="0.2"/>
-  <geom type="cylinder" size="0.015 {(CAMERA_HEIGHT_M - 0.18) / 2}" pos="0 0 {(CAMERA_HEIGHT_M - 0.18) / 2 + 0.11}"
+  <geom type="cylinder" size="0.015 {_MAST_HALF_M}" pos="0 0 {_MAST_HALF_M + 0.11}"
         mass="0.3" contype="0" conaffinity="0"/>
   <geom type="sphere" size="0.03" pos="0.13 0 -0.04" mass="0.1" condim="1" priority="1"/>
   <geom type="sphere" size="0.03" pos="-0.13 0 -0.04" mass="0.1" condim="1" priority="1"/>
@@ -66,8 +68,8 @@ def mjcf(world: World) -> str:
   <default>
     <geom group="{ROOM_GROUP}"/>
     <default class="wheel">
-      <geom type="ellipsoid" size="{WHEEL_RADIUS_M} {WHEEL_RADIUS_M} 0.02" euler="{math.pi / 2} 0 0" mass="0.4"
-            friction="1.2 0.002 0.0001" group="{ROVER_GROUP}"/>
+      <geom type="ellipsoid" size="{WHEEL_RADIUS_M} {WHEEL_RADIUS_M} 0.02" euler="{math.pi / 2} 0 0"
+            mass="0.4" friction="1.2 0.002 0.0001" group="{ROVER_GROUP}"/>
     </default>
   </default>
   <worldbody>

@@ -23,7 +23,7 @@ _TILE_M = 0.5
 
 
 class Camera:
-    """A wide-angle colour camera (120 x 90 degrees, equal angle per pixel) on the mast, pitched a little down."""
+    """A wide-angle colour camera on the mast: 120 x 90 degrees, equal angle per pixel, pitched down."""
 
     def __init__(self, rover: Rover, *, noise: float = 0.0, seed: int = 0) -> None:
         """`noise`: standard deviation of each pixel's error, of 255."""
@@ -35,7 +35,9 @@ class Camera:
         self._geom = np.empty(count, dtype=np.int32)
         self._distance = np.empty(count)
         self._normal = np.empty(3 * count)
-        self._albedo = np.vstack([rover.model.geom_rgba[:, :3], _SKY]).astype(np.float32)  # geom -1 is the sky
+        self._albedo = np.vstack([rover.model.geom_rgba[:, :3], _SKY]).astype(
+            np.float32
+        )  # geom -1 is the sky
         light = rover.world.light_rad
         self._light = np.array([0.5 * math.cos(light), 0.5 * math.sin(light), 0.8])
 
@@ -48,10 +50,16 @@ class Camera:
             self._rover.model, self._rover.data, origin, rays.ravel(), _SEEN_GROUPS, True, -1,
             self._geom, self._distance, self._normal, len(rays), _FAR_M,
         )  # fmt: skip
-        colour = self._albedo.take(self._geom, axis=0, mode="wrap") * self._shade(origin, rays)[:, None] * 255.0
+        colour = 255.0 * self._albedo.take(self._geom, axis=0, mode="wrap")
+        colour *= self._shade(origin, rays)[:, None]
         if self._noise:
             colour += self._rng.normal(0.0, self._noise, (len(rays), 1)).astype(np.float32)
-        return np.clip(colour, 0.0, 255.0).astype(np.uint8).reshape(CAMERA_HEIGHT, CAMERA_WIDTH, 3)
+        pixels = np.asarray(np.clip(colour, 0.0, 255.0), dtype=np.uint8)
+        return pixels.reshape(CAMERA_HEIGHT, CAMERA_WIDTH, 3)
+
+    def labels(self) -> NDArray[np.int32]:
+        """The geom that each pixel of the last image shows (120, 160), -1 for the sky."""
+        return self._geom.reshape(CAMERA_HEIGHT, CAMERA_WIDTH)
 
     def _shade(self, origin: NDArray[np.float64], rays: NDArray[np.float64]) -> NDArray[np.float32]:
         """Lambert's law, darker far away, and a checker on the floor."""
@@ -61,7 +69,7 @@ class Camera:
         tiles = np.floor((origin[:2] + rays[floor, :2] * self._distance[floor, None]) / _TILE_M)
         shade[floor] *= 0.85 + 0.15 * (tiles.sum(axis=1) % 2)
         shade[self._geom < 0] = 1.0
-        return shade.astype(np.float32)
+        return np.asarray(shade, dtype=np.float32)
 
 
 class Laser:

@@ -28,11 +28,15 @@ _START_GAP_M = 0.4
 _START_TO_OBSTACLE_M = 0.55
 _START_TO_TARGET_M = 1.2
 _START_APART_RAD = 0.3
-_TARGET_SIZES: dict[Kind, tuple[float, float]] = {"ball": (0.2, 0.4), "cylinder": (0.14, 0.5), "box": (0.18, 0.36)}
+_TARGET_SIZES: dict[Kind, tuple[float, float]] = {
+    "ball": (0.2, 0.4),
+    "cylinder": (0.14, 0.5),
+    "box": (0.18, 0.36),
+}
 _TRIES = 100
 
 
-class Unplaceable(Exception):
+class NoRoomError(Exception):
     """No free place was found for a thing; the world is drawn again."""
 
 
@@ -99,7 +103,7 @@ class World:
     def wall_gap(self, points: Array) -> Array:
         """Distance from each of the points (N,2) to the nearest wall [m]."""
         half = np.array([self.size_x, self.size_y]) / 2
-        return np.maximum((half - np.abs(points)).min(axis=1), 0.0)
+        return np.asarray(np.maximum((half - np.abs(points)).min(axis=1), 0.0))
 
     def gap(self, points: Array) -> Array:
         """Distance from each of the points (N,2) to the nearest surface of anything [m]."""
@@ -115,7 +119,7 @@ def make_world(seed: int) -> World:
     while True:
         try:
             return _draw(seed, rng)
-        except Unplaceable:
+        except NoRoomError:
             continue
 
 
@@ -161,7 +165,7 @@ def _place_target(rng: np.random.Generator, world: World, kind: Kind, colour: st
         thing = Thing(kind, colour, x, y, rng.uniform(-math.pi, math.pi), half, half, height)
         if all(_between(thing, other) >= _BETWEEN_TARGETS_M for other in world.targets):
             return thing
-    raise Unplaceable
+    raise NoRoomError
 
 
 def _place_start(rng: np.random.Generator, world: World) -> Pose:
@@ -170,14 +174,17 @@ def _place_start(rng: np.random.Generator, world: World) -> Pose:
         x, y = _spot(rng, world, _START_GAP_M)
         if world.gap(np.array([[x, y]]))[0] >= _START_GAP_M and _all_apart(world, x, y):
             return x, y, rng.uniform(-math.pi, math.pi)
-    raise Unplaceable
+    raise NoRoomError
 
 
 def _all_apart(world: World, x: float, y: float) -> bool:
     if any(math.hypot(t.x - x, t.y - y) < _START_TO_TARGET_M for t in world.targets):
         return False
     bearings = sorted(math.atan2(t.y - y, t.x - x) for t in world.targets)
-    turns = [(after - before) % math.tau for before, after in zip(bearings, bearings[1:] + bearings[:1], strict=True)]
+    turns = [
+        (after - before) % math.tau
+        for before, after in zip(bearings, bearings[1:] + bearings[:1], strict=True)
+    ]
     return min(turns) >= _START_APART_RAD
 
 
@@ -195,13 +202,15 @@ def _place_obstacle(rng: np.random.Generator, world: World) -> Thing:
             share = rng.uniform(0.3, 0.7)
             x = world.start[0] + share * (goal.x - world.start[0]) + rng.normal(0.0, 0.1)
             y = world.start[1] + share * (goal.y - world.start[1]) + rng.normal(0.0, 0.1)
-        thing = Thing(kind, "grey", x, y, rng.uniform(-math.pi, math.pi), half_x, half_y, rng.uniform(0.18, 0.3))
+        thing = Thing(
+            kind, "grey", x, y, rng.uniform(-math.pi, math.pi), half_x, half_y, rng.uniform(0.18, 0.3)
+        )
         wall = world.wall_gap(np.array([[x, y]]))[0] - thing.radius
         start = thing.gap(np.array([world.start[:2]]))[0]
         apart = all(_between(thing, other) >= _PASSAGE_M for other in world.things)
         if apart and wall >= _PASSAGE_M and start >= _START_TO_OBSTACLE_M:
             return thing
-    raise Unplaceable
+    raise NoRoomError
 
 
 def _between(a: Thing, b: Thing) -> float:

@@ -1,7 +1,7 @@
 """Train the demo policy and write its bundle: `tools/train_demo`.
 
-One process trains while another collects: first the expert's episodes, then episodes that the newest policy drives
-and the expert labels. The learning rate follows the clock, so that `--minutes` is kept on any machine.
+One process trains while another collects: first the expert's episodes, then episodes that the newest policy
+drives and the expert labels. The learning rate follows the clock, so that `--minutes` is kept on any machine.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import multiprocessing
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,6 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tools.training.demo_batch import Batch, FrameStore
 from tools.training.demo_bundle import write_bundle
@@ -42,6 +42,7 @@ SEED = 7
 BATCH = 64
 LEARNING_RATE = 2e-3
 WARM_UP = 0.02  # of the time
+AVERAGE_SHARE = 0.002  # of the newest weights in the averaged ones, each step
 EXPERT_FRAMES_A_MINUTE = 450  # of the time given
 FRAMES_A_MINUTE = 3_200
 EPISODES_A_JOB = 8
@@ -75,8 +76,9 @@ class Trainer:
         self._expert_frames = int(EXPERT_FRAMES_A_MINUTE * seconds / 60.0)
         self._capacity = int(FRAMES_A_MINUTE * seconds / 60.0)
         self._store = FrameStore(self._capacity, self.tokenizer, SEED)
-        self._net = DemoNet(self.tokenizer.get_vocab_size()).to(memory_format=torch.channels_last)
-        self._mean = AveragedModel(self._net, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
+        self._net = DemoNet(self.tokenizer.get_vocab_size())
+        self._net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack it
+        self._mean = {name: value.clone() for name, value in self._net.state_dict().items()}
         self._optimizer = torch.optim.AdamW(self._net.parameters(), LEARNING_RATE, weight_decay=1e-3)
         self._steps = 0
         self._episodes = 0
@@ -86,13 +88,13 @@ class Trainer:
     def policy(self) -> DemoNet:
         """The averaged network, ready to drive."""
         net = DemoNet(self.tokenizer.get_vocab_size())
-        net.load_state_dict(self._mean.module.state_dict())
+        net.load_state_dict(self._mean)
         return net.eval()
 
-    def provenance(self) -> dict[str, str | int | float]:
+    def provenance(self) -> dict[str, Any]:
         """What the bundle's manifest tells about the training."""
         return {
-            "data": "simulated rover: a scripted expert's episodes, then episodes driven by the policy (DAgger)",
+            "data": "simulated rover: episodes of a scripted expert, then of the policy (DAgger)",
             "code": "tools/train_demo",
             "seed": SEED,
             "worlds": f"seeds 0 to {self._episodes - 1}",
@@ -125,7 +127,7 @@ class Trainer:
         weights = None
         if done > POLICY_FROM:
             memory = io.BytesIO()
-            torch.save(self._mean.module.state_dict(), memory)
+            torch.save(self._mean, memory)
             weights = memory.getvalue()
         first, self._episodes = self._episodes, self._episodes + EPISODES_A_JOB
         return pool.submit(collect, first, EPISODES_A_JOB, weights)
@@ -153,14 +155,23 @@ class Trainer:
             group["lr"] = max(rate, 1e-5)
         losses = self._losses(self._store.batch(BATCH))
         self._optimizer.zero_grad(set_to_none=True)
-        total = losses["action"] + 0.1 * losses["where"] + 0.1 * losses["distance"] + 0.2 * losses["collision"]
-        total.backward()
+        total = (
+            losses["action"] + 0.1 * losses["where"] + 0.1 * losses["distance"] + 0.2 * losses["collision"]
+        )
+        torch.autograd.backward(total)
         torch.nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
         self._optimizer.step()
-        self._mean.update_parameters(self._net)
         self._steps += 1
+        self._average()
         for name, loss in losses.items():
             self._loss[name] = 0.99 * self._loss.get(name, loss.item()) + 0.01 * loss.item()
+
+    def _average(self) -> None:
+        """Move the averaged weights towards the newest; theirs is the policy that drives."""
+        share = max(AVERAGE_SHARE, 10.0 / (10.0 + self._steps))
+        for name, value in self._net.state_dict().items():
+            if value.is_floating_point():
+                self._mean[name].lerp_(value, share)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         self._net.train()
@@ -172,7 +183,9 @@ class Trainer:
         distance = functional.smooth_l1_loss(output.distance.float(), batch.distances, reduction="none")
         count = batch.candidates.shape[1]
         risk = self._net.collision(
-            batch.candidates.flatten(0, 1), batch.scan.repeat_interleave(count, 0), batch.odometry.repeat_interleave(count, 0)
+            batch.candidates.flatten(0, 1),
+            batch.scan.repeat_interleave(count, 0),
+            batch.odometry.repeat_interleave(count, 0),
         )
         return {
             "action": (error * _STEP_WEIGHT).mean(),
@@ -185,13 +198,13 @@ class Trainer:
         losses = " ".join(f"{name} {value:.3f}" for name, value in self._loss.items())
         tally = self._tally
         return (
-            f"step {self._steps} frames {len(self._store)} {losses} | last episodes: {tally.reached} reached, "
-            f"{tally.given_up} not, {tally.collided} collided"
+            f"step {self._steps} frames {len(self._store)} {losses} | "
+            f"last episodes: {tally.reached} reached, {tally.given_up} not, {tally.collided} collided"
         )
 
 
 def collect(first: int, count: int, weights: bytes | None) -> tuple[Frames, Tally]:
-    """Episodes in the worlds from `first` on, one of four driven by the expert, or all of them without `weights`."""
+    """Episodes in `count` worlds, one of four driven by the expert; without `weights` all of them."""
     torch.set_num_threads(1)
     driver = _policy_driver(weights) if weights else None
     parts, tally = [], Tally()
@@ -221,7 +234,7 @@ def _policy_driver(weights: bytes) -> Driver:
                 torch.tensor([twist]) / torch.tensor(TWIST_STD),
                 words,
             )
-        return (actions[0] * torch.tensor(ACTION_STD) + torch.tensor(ACTION_MEAN)).numpy()
+        return np.asarray(actions[0] * torch.tensor(ACTION_STD) + torch.tensor(ACTION_MEAN))
 
     return drive
 

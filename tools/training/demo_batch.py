@@ -110,15 +110,21 @@ class FrameStore:
     def _tokens(self, asked: NDArray[np.int64]) -> NDArray[np.int64]:
         """Any wording of each name; words that name nothing are sometimes unknown ones."""
         tokens = self._table[asked, self._rng.integers(self._table.shape[1], size=asked.shape)]
-        replaced = (self._rng.random(tokens.shape) < _UNKNOWN_SHARE) & (tokens > 0) & ~np.isin(tokens, self._named)
+        replaced = (
+            (self._rng.random(tokens.shape) < _UNKNOWN_SHARE) & (tokens > 0) & ~np.isin(tokens, self._named)
+        )
         return np.where(replaced, UNKNOWN, tokens)
 
     def _image(self, images: NDArray[np.uint8]) -> Tensor:
         """Pictures in another light: brightness, contrast and tint vary a little."""
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32) / 255.0
-        gain = self._rng.uniform(0.8, 1.2, (len(images), 1, 1, 1)) * self._rng.uniform(0.94, 1.06, (len(images), 3, 1, 1))
+        gain = self._rng.uniform(0.8, 1.2, (len(images), 1, 1, 1)) * self._rng.uniform(
+            0.94, 1.06, (len(images), 3, 1, 1)
+        )
         bias = self._rng.uniform(-0.05, 0.05, (len(images), 1, 1, 1))
-        pixels = pixels * torch.from_numpy(gain.astype(np.float32)) + torch.from_numpy(bias.astype(np.float32))
+        pixels = pixels * torch.from_numpy(gain.astype(np.float32)) + torch.from_numpy(
+            bias.astype(np.float32)
+        )
         return (pixels.clamp(0.0, 1.0) - IMAGE_MEAN) / IMAGE_STD
 
 
@@ -127,4 +133,6 @@ def _arrays(frames: Frames) -> list[NDArray[np.generic]]:
 
 
 def _normalised(chunks: NDArray[np.float16]) -> Tensor:
-    return (torch.from_numpy(chunks.astype(np.float32)) - torch.tensor(ACTION_MEAN)) / torch.tensor(ACTION_STD)
+    return (torch.from_numpy(chunks.astype(np.float32)) - torch.tensor(ACTION_MEAN)) / torch.tensor(
+        ACTION_STD
+    )

@@ -83,16 +83,17 @@ def _manifest(latency_s: float, provenance: dict[str, Any]) -> dict[str, Any]:
         "expected_latency_s": round(max(latency_s, 0.001), 4),
         "inputs": [
             {
-                "name": "image", "kind": "image", "signal": "camera", "shape": [1, 3, IMAGE_HEIGHT, IMAGE_WIDTH],
-                "mean": [IMAGE_MEAN] * 3, "std": [IMAGE_STD] * 3,
+                "name": "image", "kind": "image", "signal": "camera",
+                "shape": [1, 3, IMAGE_HEIGHT, IMAGE_WIDTH], "mean": [IMAGE_MEAN] * 3, "std": [IMAGE_STD] * 3,
             },
             {
                 "name": "scan", "kind": "laser_scan", "signal": "laser", "shape": [1, SCAN_BEAMS],
                 "range_max_m": SCAN_RANGE_M, "mean": [SCAN_MEAN_M], "std": [SCAN_STD_M],
             },
             {
-                "name": "odometry", "kind": "odometry", "signal": "odometry", "fields": ["linear_x", "angular_z"],
-                "shape": [1, 2], "mean": [0.0, 0.0], "std": list(TWIST_STD),
+                "name": "odometry", "kind": "odometry", "signal": "odometry",
+                "fields": ["linear_x", "angular_z"], "shape": [1, 2],
+                "mean": [0.0, 0.0], "std": list(TWIST_STD),
             },
             {
                 "name": "tokens", "kind": "instruction", "signal": "instruction", "shape": [1, LENGTH],

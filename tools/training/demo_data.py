@@ -1,8 +1,8 @@
 """Episodes for the demo policy: what the robot saw, and what the expert would have done for each instruction.
 
-One episode is driven by the expert with disturbances, or by the policy in training (DAgger: the policy meets the
-states that its own mistakes lead to, and the expert labels them). Each frame is labelled for every target of its
-world and for an absent one, so that the same picture comes with several instructions.
+An episode is driven by the expert with disturbances, or by the policy in training (DAgger: the policy meets
+the states that its own mistakes lead to, and the expert labels them). Each frame is labelled for every target
+of its world and for an absent one, so that the same picture comes with several instructions.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Driver = Callable[[NDArray[np.uint8], NDArray[np.float32], tuple[float, float], 
 
 @dataclass(slots=True)
 class Frames:
-    """N frames. `names` index NAMES (-1: empty slot), `cells` the cell of the camera's map that a target is in."""
+    """N frames. `names` index NAMES (-1: empty slot), `cells` the cells of the network's map."""
 
     images: NDArray[np.uint8]  # (N,H,W,3)
     scans: NDArray[np.float32]  # (N,K) [m]
@@ -80,12 +80,16 @@ class Tally:
 
 def join(parts: list[Frames]) -> Frames:
     """All of them, in this order."""
-    return Frames(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Frames)))
+    return Frames(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Frames))
+    )
 
 
 def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The camera's picture at the policy's size, as the daemon makes it."""
-    return np.asarray(cv2.resize(image, (IMAGE_WIDTH, IMAGE_HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(
+        cv2.resize(image, (IMAGE_WIDTH, IMAGE_HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.uint8
+    )
 
 
 def reduce_scan(ranges: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -207,7 +211,9 @@ class Episode:
         nothing = np.zeros(count, dtype=np.int64)
         chunks[:, SLOTS] = self._expert.plan(nothing, poses, twists, nothing > 0).commands
         candidates = self._candidates(chunks[:, : len(targets)], twists)
-        collides = np.stack([_collides(self._world, poses, candidates[:, c]) for c in range(_CANDIDATES)], axis=1)
+        collides = np.stack(
+            [_collides(self._world, poses, candidates[:, c]) for c in range(_CANDIDATES)], axis=1
+        )
         images, scans = (np.stack(values) for values in zip(*seen, strict=True))
         return Frames(
             images, scans, twists.astype(np.float32), names, cells, distances, chunks,

@@ -1,4 +1,4 @@
-"""A drive of the simulated rover in simulated time, through the daemon's own policy, follower and safety kernel."""
+"""A drive of the simulated rover, in simulated time, through the daemon's policy, follower and kernel."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ from vlad.messages import (
 )
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
-from vlad.safety.checks import Inputs
-from vlad.safety.kernel import Kernel, Verdict
+from vlad.safety.kernel import Inputs, Kernel, Verdict
 
 TIME_LIMIT_S = 45.0
 FRAME_TICKS = 10  # from one picture, scan and inference to the next
@@ -84,7 +83,9 @@ class Drive:
             self._sense(tick)
             self._infer(tick)
             self._act(self._judge())
-            at = next((t.name for t in self._world.targets if reached(t, self._rover.pose, self._rover.twist)), None)
+            at = next(
+                (t.name for t in self._world.targets if reached(t, self._rover.pose, self._rover.twist)), None
+            )
             rest = rest + 1 if at else 0
             self.outcome.seconds = self._rover.time_s
             self.outcome.collided = self._rover.collided
@@ -99,7 +100,9 @@ class Drive:
         now_ns = self._clock.now_ns()
         for topic, data in self._measure(tick):
             before = self._samples.get(topic)
-            self._samples[topic] = Sample(topic, before.seq + 1 if before else 0, now_ns, now_ns, "base_link", data)
+            self._samples[topic] = Sample(
+                topic, before.seq + 1 if before else 0, now_ns, now_ns, "base_link", data
+            )
 
     def _measure(self, tick: int) -> Iterator[tuple[str, Data]]:
         linear, angular = self._rover.twist

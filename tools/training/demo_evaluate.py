@@ -1,7 +1,7 @@
 """`tools/evaluate demo`: the demo policy, closed loop, in worlds that it was not trained on.
 
-In each world the robot is told to go to one target, and then, from the same start, to another. A drive ends in
-front of whatever target the robot comes to rest at first, so a policy that does not listen is found out.
+In each world the robot is told to go to one target, and then, from the same start, to another. A drive ends
+in front of whatever target the robot comes to rest at first, so a policy that does not listen is found out.
 """
 
 from __future__ import annotations
@@ -43,11 +43,19 @@ class Pair:
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the arguments, drive, print the report."""
-    parser = argparse.ArgumentParser(prog="tools/evaluate demo", description="Drive the demo policy in unseen worlds.")
+    parser = argparse.ArgumentParser(
+        prog="tools/evaluate demo", description="Drive the demo policy in unseen worlds."
+    )
     parser.add_argument("--worlds", type=int, default=100, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=UNSEEN_SEED, help="of the first world (default: %(default)s)")
-    parser.add_argument("--delay-ms", type=int, default=40, help="from picture to chunk (default: %(default)s)")
-    parser.add_argument("--bundle", type=Path, default=ROOT / "tools/models/demo/1", help="default: %(default)s")
+    parser.add_argument(
+        "--seed", type=int, default=UNSEEN_SEED, help="of the first world (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--delay-ms", type=int, default=40, help="from picture to chunk (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--bundle", type=Path, default=ROOT / "tools/models/demo/1", help="default: %(default)s"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     work = partial(drive_pair, bundle=options.bundle, delay_ticks=options.delay_ms // 10)
@@ -88,12 +96,15 @@ def report(pairs: Sequence[Pair], bundle: Path, delay_ms: int) -> Report:
             "picture_to_chunk_ms": delay_ms,
             "time_limit_s": TIME_LIMIT_S,
         },
-        results=_results(pairs) | {"collision_free_told_other": sum(not pair.second.collided for pair in pairs)},
+        results=_results(pairs)
+        | {"collision_free_told_other": sum(not pair.second.collided for pair in pairs)},
         targets=[
             at_least("reaches the named object, per 100", 100 * reached / count, 90),
             at_least("no collision, per 100", 100 * clean / count, 97),
             at_least("told another object, goes to that one, per 100", 100 * other / count, 90),
-            at_most("told another object, goes to the first, per 100", 100 * former / count, 100 * chance / count),
+            at_most(
+                "told another object, goes to the first, per 100", 100 * former / count, 100 * chance / count
+            ),
         ],
     )
 

@@ -1,14 +1,15 @@
 """The demo policy's network: what to look for is a query over what the camera sees.
 
-A small convolution net makes a map of features; the instruction becomes a query; attention over the map (with one
-extra cell for "not in view") says where the target is. That, the laser scan and the odometry make the chunk. The
-second head follows the chunk through the scan's points and gives the probability that it ends in a collision.
+A small convolution net makes a map of features; the instruction becomes a query; attention over the map
+(with one extra cell for "not in view") says where the target is. That, the laser scan and the odometry make
+the chunk. The second head follows the chunk through the scan's points: how likely does it end in a collision?
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,8 @@ _CLEARANCE_SCALE_M = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Of B instructions: chunk (B,H,2) normalised; attention of the first head (B,cells+1), log; `distance` (B,) [m]."""
+    """For each of B instructions: the chunk (B,H,2), normalised; where the target is, as log probabilities
+    (B,cells+1), the last for "not in view"; its distance (B,) [m]."""
 
     actions: Tensor
     where: Tensor
@@ -42,11 +44,17 @@ class Output:
 class DemoNet(nn.Module):
     """Inputs as in the bundle's manifest, normalised; `forward` is the graph that is exported."""
 
+    cells: Tensor
+    beams: Tensor
+
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
         self.eye = nn.Sequential(
-            _convolution(3, 16, 5, 2), _convolution(16, 32, 3, 2), _convolution(32, 48, 3, 1), _convolution(48, _CHANNELS, 3, 1)
-        )  # fmt: skip
+            _convolution(3, 16, 5, 2),
+            _convolution(16, 32, 3, 2),
+            _convolution(32, 48, 3, 1),
+            _convolution(48, _CHANNELS, 3, 1),
+        )
         self.key = nn.Conv2d(_CHANNELS, _CHANNELS * 2, 1)
         self.word = nn.Embedding(vocabulary, _WORD, padding_idx=0)
         self.weight = nn.Embedding(vocabulary, 1, padding_idx=0)
@@ -60,9 +68,15 @@ class DemoNet(nn.Module):
         self.look = nn.Sequential(nn.Linear(_HEADS * (_CHANNELS + 3), 128), nn.ReLU())
         self.range = nn.Linear(128, 1)
         self.act = nn.Sequential(
-            nn.Linear(128 + 128 + 2, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, HORIZON * 2)
+            nn.Linear(128 + 128 + 2, 256),
+            nn.ReLU(),
+            nn.Linear(256, 256),
+            nn.ReLU(),
+            nn.Linear(256, HORIZON * 2),
         )
-        self.risk = nn.Sequential(nn.Linear(HORIZON * 3 + 2, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1))
+        self.risk = nn.Sequential(
+            nn.Linear(HORIZON * 3 + 2, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)
+        )
         columns = torch.linspace(-1, 1, MAP_WIDTH).repeat(MAP_HEIGHT)
         rows = torch.linspace(-1, 1, MAP_HEIGHT).repeat_interleave(MAP_WIDTH)
         self.register_buffer("cells", torch.stack([columns, rows]))
@@ -101,12 +115,14 @@ class DemoNet(nn.Module):
         to_x = ranges[:, None] * self.beams[0] - x[..., None]
         to_y = ranges[:, None] * self.beams[1] - y[..., None]
         clearance = (to_x.square() + to_y.square() + 1e-6).sqrt().amin(dim=2) / _CLEARANCE_SCALE_M
-        return self.risk(torch.cat([clearance.clamp(max=5.0), actions.flatten(1), odometry], dim=1))
+        known = [clearance.clamp(max=5.0), actions.flatten(1), odometry]
+        return cast(Tensor, self.risk(torch.cat(known, dim=1)))
 
     def _sentence(self, tokens: Tensor) -> Tensor:
         """The meaning (..., words) of an instruction: its words, each as loud as its weight."""
         loud = self.weight(tokens)[..., 0].masked_fill(tokens == 0, -1e4)
-        return (functional.softmax(loud, dim=-1)[..., None] * self.word(tokens)).sum(dim=-2)
+        meaning = functional.softmax(loud, dim=-1)[..., None] * self.word(tokens)
+        return cast(Tensor, meaning.sum(dim=-2))
 
 
 def _convolution(inputs: int, outputs: int, size: int, stride: int) -> nn.Sequential:

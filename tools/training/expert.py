@@ -1,8 +1,8 @@
 """The scripted expert: drives to a target in a world it knows, and says what it would do from any pose.
 
-What it does depends on what a policy can see: a target out of the camera's view is looked for by turning on the
-spot, a target in view is driven to along the shortest comfortable way (a travel-time field: the eikonal equation
-|grad T| = slowness, with slowness growing near things), and in front of it the expert stands still.
+What it does depends on what a policy can see: a target out of the camera's view is looked for by turning on
+the spot, a target in view is driven to along the shortest comfortable way (a travel-time field: the eikonal
+equation |grad T| = slowness, with slowness growing near things), and in front of it the expert stands still.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def reached(target: Thing, pose: Pose, twist: tuple[float, float]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the expert would do: `commands` (N,horizon,2) [m/s, rad/s], and `poses` (N,horizon,3) they lead to."""
+    """`commands` (N,horizon,2) [m/s, rad/s], and the `poses` (N,horizon,3) they lead to."""
 
     commands: NDArray[np.float32]
     poses: Array
@@ -81,7 +81,9 @@ class Expert:
         commands, path = np.empty((len(pose), horizon, 2), np.float32), np.empty((len(pose), horizon, 3))
         limit = np.array([_ACCEL_MPS2, _ACCEL_RADPS2]) * STEP_S
         for k in range(horizon):
-            wanted = np.where(seen[:, None], self._drive(target, pose), np.stack([0.0 * search, search], axis=1))
+            wanted = np.where(
+                seen[:, None], self._drive(target, pose), np.stack([0.0 * search, search], axis=1)
+            )
             command = np.clip(wanted, twist - limit, twist + limit)
             pose = advance(pose, (twist + command) / 2, STEP_S)
             twist = command
@@ -119,7 +121,7 @@ class Expert:
         slowness = 1.0 + 4.0 * tight**2
         slowness[self._free < _BLOCKED_M] = 40.0
         time = _travel_time(slowness.reshape(self._shape), (gap <= _STOP_M).reshape(self._shape))
-        downhill = -np.stack(np.gradient(time), axis=-1).reshape(-1, 2)
+        downhill = -np.stack(list(np.gradient(time)), axis=-1).reshape(-1, 2)
         to_target = np.array([target.x, target.y]) - self._centres
         direct = gap < _DIRECT_M
         downhill[direct] = to_target[direct]
