@@ -123,6 +123,7 @@ def _compute(view: View) -> Iterator[Finding]:
 
 
 def _obstacle(view: View) -> Iterator[Finding]:
+    """An obstacle stop once begun is brought to rest, unless the way is free for full speed again."""
     obstacle = view.rules.robot.obstacle
     if obstacle is None:
         return
@@ -134,8 +135,11 @@ def _obstacle(view: View) -> Iterator[Finding]:
     if abs(linear) <= limits.rest[axis]:
         return
     free_m = view.free_way_m(linear, turning(view.speed, limits))
-    needed_m = stopping_m(abs(linear), float(limits.deceleration[axis]), obstacle.reaction_s)
-    if needed_m > free_m:
+    brake = float(limits.deceleration[axis])
+    needed_m = enough_m = stopping_m(abs(linear), brake, obstacle.reaction_s)
+    if "obstacle" in view.acting:
+        enough_m = stopping_m(float(limits.velocity[axis]), brake, obstacle.reaction_s)
+    if enough_m > free_m:
         yield Finding("obstacle", obstacle.signal, f"{free_m:.2f} m free, {needed_m:.2f} m needed to stop")
 
 

@@ -81,6 +81,7 @@ class Kernel:
         self._refused = ""
         self._overruns = 0
         self._blocked = ""
+        self._acting: frozenset[str] = frozenset()
 
     def admit(self, chunk: Chunk, now_ns: int) -> bool:
         """Whether the follower may have this chunk. If not, the reason becomes a fault."""
@@ -105,6 +106,7 @@ class Kernel:
             self._overruns = 0
         view = self._view(inputs)
         faults = self._memory.update(findings(view), now_ns, self.mode in ARMED)
+        self._acting = frozenset(fault.fault.id for fault in faults)
         self._refused = ""
         self._brake.watch(view.motion.velocity if view.motion is not None else None, now_ns)
         self._climb(faults, view, now_ns)
@@ -207,6 +209,7 @@ class Kernel:
             overruns=self._overruns,
             blocked=self._blocked,
             called=self._called,
+            acting=self._acting,
         )
 
     def _motion(self, inputs: Inputs) -> Motion | None:
@@ -248,7 +251,7 @@ class Kernel:
             category = Reaction.STOP0 if facts.at_rest or overdue or failed else Reaction.STOP1
         speed = np.maximum(np.abs(view.speed), np.abs(self._envelope.velocity))
         self._brake.demand(category, speed, now_ns, begins=self.mode is not before)
-        if self.mode is Mode.STOPPED:
+        if self.mode is Mode.STOPPED or (self.mode is Mode.ESTOP and facts.at_rest):
             self._brake.plan = None
         if self._brake.category is Reaction.STOP0:
             self._envelope.start(None)

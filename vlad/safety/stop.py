@@ -72,7 +72,5 @@ class Brake:
         """Stop with at least this category, from `speed` (magnitudes) where a stop begins or rises."""
         rises = category > self.category
         self.category = max(self.category, category)
-        if self.category is Reaction.STOP0:
-            self.plan = None
-        elif rises or begins:
+        if rises or begins:
             self.plan = StopPlan(now_ns, self.category, speed, self._deceleration)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vlad.clock import NS_PER_S
-from vlad.config import Robot, Settings
+from vlad.config import Robot, Settings, SignalSettings
 from vlad.messages import Sample, Step
 from vlad.safety.motion import Limits, Motion, Vector
 from vlad.safety.obstacle import Surroundings
@@ -39,17 +39,19 @@ class Inputs:
 
 
 class Watched:
-    """A signal that the safety tick insists on."""
+    """A signal that the safety tick insists on. An event, as an instruction is, must come but has no age."""
 
     __slots__ = ("estop", "max_age_ns", "topic")
 
-    def __init__(self, topic: str, max_age_s: float, estop: bool) -> None:
+    def __init__(self, topic: str, settings: SignalSettings) -> None:
         self.topic = topic
-        self.max_age_ns = int(max_age_s * NS_PER_S)
-        self.estop = estop
+        self.max_age_ns = None if settings.type in _EVENTS else round(settings.max_age_s * NS_PER_S)
+        self.estop = settings.type == "estop"
 
     def age_problem(self, sample: Sample, now_ns: int) -> str:
         """Why this sample may not be trusted any more; empty: it may."""
+        if self.max_age_ns is None:
+            return ""
         age_ns = now_ns - sample.stamp_ns
         if age_ns > self.max_age_ns:
             return f"{age_ns / NS_PER_S:.3f} s old, at most {self.max_age_ns / NS_PER_S:.3f} s"
@@ -67,9 +69,9 @@ class Rules:
         self.limits = Limits(robot)
         own = {robot.feedback, robot.obstacle.signal if robot.obstacle else ""}
         self.watched = tuple(
-            Watched(topic, signal.max_age_s, signal.type == "estop")
+            Watched(topic, signal)
             for topic, signal in settings.signals.items()
-            if (signal.required or topic in own) and signal.type not in _EVENTS
+            if signal.required or topic in own
         )
         self.feedback = next((signal for signal in self.watched if signal.topic == robot.feedback), None)
         self.estops = _of_type(settings, "estop")
@@ -101,11 +103,13 @@ class View:
     refused: str
     """Why the last chunk was refused; empty: it was not."""
     overruns: int
-    """Ticks missed in a row."""
+    """Ticks missed with no punctual one in between."""
     blocked: str
     """What the obstacle limit did to the last command; empty: nothing worth telling."""
     called: str | None
     """Why an operator's emergency stop stands; None: there is none."""
+    acting: frozenset[str]
+    """Ids of the faults that acted after the judgement before: for hysteresis."""
 
     def free_way_m(self, linear: float, angular: float) -> float:
         """The free way as of now: what the scan saw, less what the robot drove since; 0 without a scan."""
