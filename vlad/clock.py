@@ -152,6 +152,8 @@ class Ticker:
                 await self._waiter
             finally:
                 self._waiter = None
+        else:
+            await asyncio.sleep(0)  # turns that ask for turns must leave the loop to others
         now_ns = self._clock.now_ns()
         self._woken = False
         if not self._expired:

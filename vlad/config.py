@@ -9,16 +9,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from vlad.messages import Kind
 
 DEFAULT_SETTINGS = Path("/etc/vlad/vlad.toml")
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Fraction = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class ConfigError(Exception):
@@ -50,13 +50,13 @@ class PathSettings(_Section):
 class RealtimeSettings(_Section):
     """What the daemon asks of the kernel; whatever is refused shows in `vladctl status` with the reason."""
 
-    tick_hz: Annotated[int, Field(ge=20, le=1000)] = 100
-    fifo_priority: Annotated[int, Field(ge=0, le=99)] = 50
+    tick_hz: Annotated[int, Field(ge=20, le=1000, strict=True)] = 100
+    fifo_priority: Annotated[int, Field(ge=0, le=99, strict=True)] = 50
     """SCHED_FIFO priority of the loop thread; 0 leaves the ordinary scheduler."""
-    lock_memory: bool = True
-    cpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    lock_memory: StrictBool = True
+    cpus: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = ()
     """CPUs the daemon may run on; empty: all."""
-    switch_interval_s: Annotated[float, Field(gt=0, le=0.05)] = 0.0005
+    switch_interval_s: Annotated[float, Field(gt=0, le=0.05, strict=True)] = 0.0005
     """Python's thread switch interval: a shorter one lets the loop thread in sooner."""
     slow_callback_s: NotNegative = 0
     """Name each callback that holds the loop longer than this; 0: off. Debugging only, it costs time."""
@@ -72,7 +72,7 @@ class WireSettings(_Section):
     """File with the daemon's CURVE secret key (as made by `vladctl keys`)."""
     curve_clients: Path | None = None
     """Folder with the public key of each driver that may connect over TCP, a file each."""
-    max_message_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    max_message_bytes: Annotated[int, Field(ge=1024, strict=True)] = 32 * 1024 * 1024
 
     @model_validator(mode="after")
     def _tcp_needs_keys(self) -> WireSettings:
@@ -92,7 +92,7 @@ class SignalSettings(_Section):
     """One topic that a driver publishes."""
 
     type: SignalType
-    required: bool = True
+    required: StrictBool = True
     """Without it the robot cannot be armed, and it is stopped when the signal goes stale."""
     max_age_s: Positive = 0.5
     """Older than this counts as stale. Not used for events: instruction and task_result."""
@@ -113,21 +113,21 @@ class PolicySettings(_Section):
     """A chunk made from a frame older than this is not followed any more."""
     blend_s: NotNegative = 0.1
     """Joining a new chunk to the old: the difference is faded out over this time."""
-    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
 
 
 class SafetySettings(_Section):
     """What the safety tick allows beyond the robot's own limits."""
 
-    command_ttl_ms: Annotated[int, Field(ge=20, le=100)] = 60
+    command_ttl_ms: Annotated[int, Field(ge=20, le=100, strict=True)] = 60
     arm_ramp_s: NotNegative = 0.5
     """After arming the speed limit rises from zero to its full value over this time."""
-    stop_margin: Annotated[float, Field(ge=1, le=5)] = 1.5
+    stop_margin: Annotated[float, Field(ge=1, le=5, strict=True)] = 1.5
     """A controlled stop may take this many times its planned duration before it escalates."""
     collision_threshold: Fraction = 0.9
     """The policy's own collision probability above which the robot is held; 1: never."""
-    overruns_slow: Annotated[int, Field(ge=1)] = 2
-    overruns_stop: Annotated[int, Field(ge=1)] = 5
+    overruns_slow: Annotated[int, Field(ge=1, strict=True)] = 2
+    overruns_stop: Annotated[int, Field(ge=1, strict=True)] = 5
     """Ticks missed in a row after which the robot slows down, and stops."""
     silence_s: Positive = 0.5
     """Armed without any new chunk for this long while an instruction stands: stop."""
@@ -343,7 +343,9 @@ def _contradictions(settings: Settings, robot: Robot, path: Path, limits: Path) 
         if known is None:
             problems.append(f"{limits}: {key}: no signal {signal!r} in {path}; add [signals.{signal}]")
         elif known.type not in types:
-            problems.append(f"{limits}: {key}: {signal!r} is a {known.type}; it must be {' or '.join(types)}")
+            problems.append(
+                f"{limits}: {key}: {signal!r} has the type {known.type}; it must be {' or '.join(types)}"
+            )
     if settings.safety.overruns_stop < settings.safety.overruns_slow:
         problems.append(f"{path}: safety.overruns_stop: must not be below safety.overruns_slow")
     return problems

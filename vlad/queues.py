@@ -11,39 +11,39 @@ T = TypeVar("T")
 class Latest(Generic[T]):
     """One slot that holds the newest value: for sensor samples and action chunks.
 
-    `peek` reads without taking; `take` empties the slot. A value that was replaced before anybody took it
-    counts as dropped. One thread puts; reading from another is safe, since the slot is one reference.
+    `peek` reads without taking; `take` gives each value once. A value that was replaced before anybody took
+    it counts as dropped. One thread puts and one, perhaps another, takes: every step is one reference.
     """
 
-    __slots__ = ("_taken", "_value", "dropped", "puts")
+    __slots__ = ("_slot", "_taken", "dropped", "puts")
 
     def __init__(self) -> None:
-        self._value: T | None = None
-        self._taken = True
+        self._slot: tuple[T] | None = None
+        self._taken: tuple[T] | None = None
         self.puts = 0
         self.dropped = 0
 
     def put(self, value: T) -> None:
-        if not self._taken:
+        if self._slot is not self._taken:
             self.dropped += 1
-        self._value = value
-        self._taken = False
+        self._slot = (value,)
         self.puts += 1
 
     def peek(self) -> T | None:
         """The newest value, whether or not it was taken before; None before the first put."""
-        return self._value
+        slot = self._slot
+        return None if slot is None else slot[0]
 
     def take(self) -> T | None:
         """The newest value if it was not taken yet, else None. It stays visible to `peek`."""
-        if self._taken:
+        slot = self._slot
+        if slot is None or slot is self._taken:
             return None
-        self._taken = True
-        return self._value
+        self._taken = slot
+        return slot[0]
 
     def clear(self) -> None:
-        self._value = None
-        self._taken = True
+        self._slot = self._taken = None
 
 
 class DropOldest(Generic[T]):
@@ -80,8 +80,5 @@ class DropOldest(Generic[T]):
             return None
 
     def take_all(self) -> list[T]:
-        """Everything that is there, oldest first."""
-        taken: list[T] = []
-        while (value := self.take()) is not None:
-            taken.append(value)
-        return taken
+        """Everything that is there, oldest first; not what another thread puts meanwhile."""
+        return [self._values.popleft() for _ in range(len(self._values))]
