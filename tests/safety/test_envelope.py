@@ -1,0 +1,130 @@
+"""Whatever is asked for, what is commanded stays within position, velocity and acceleration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.safety.rig import arm, rover
+from vlad.messages import Kind
+from vlad.safety.envelope import Envelope
+from vlad.safety.motion import Limits
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
+TURNS = st.lists(
+    st.tuples(
+        st.none() | st.tuples(NUMBERS, NUMBERS) | st.tuples(st.floats(-2, 2), st.floats(-2, 2)),
+        st.sampled_from([0.0, 0.001, 0.01, 0.013, 0.02]),
+        st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    ),
+    max_size=60,
+)
+
+
+def run(envelope: Envelope, limits: Limits, turns, measured=None):
+    """Step through the turns; check speed and acceleration at each and yield the envelope."""
+    for target, dt_s, scale in turns:
+        before = envelope.velocity.copy()
+        wanted = None if target is None else np.array(target)
+        velocity = envelope.bound(wanted, dt_s, scale, measured)
+        envelope.step(velocity, dt_s)
+        steepest = np.maximum(limits.acceleration, limits.deceleration) * dt_s
+        assert (np.abs(velocity) <= limits.velocity + 1e-9).all()
+        assert (np.abs(velocity - before) <= steepest + 1e-9).all()
+        faster = np.abs(velocity) - np.abs(before)
+        assert (faster <= limits.acceleration * dt_s + 1e-9).all()
+        assert np.isfinite(envelope.values(None if measured is None else measured)).all()
+        yield envelope
+
+
+@given(TURNS)
+def test_a_twist_stays_within_speed_and_acceleration(turns):
+    limits = Limits(rover())
+    for _ in run(Envelope(Kind.TWIST, limits), limits, turns):
+        pass
+
+
+@given(TURNS, st.floats(-1, 1.5), st.floats(-1.02, 1.52))
+def test_positions_stay_within_their_limits_however_they_are_pushed(turns, first, second):
+    limits = Limits(arm())
+    envelope = Envelope(Kind.JOINT_POSITION, limits)
+    start = np.array([first, second])
+    envelope.start(start)
+    lowest, highest = np.minimum(limits.lower, start), np.maximum(limits.upper, start)
+    for now in run(envelope, limits, turns):
+        assert (now.position >= lowest - 1e-9).all()
+        assert (now.position <= highest + 1e-9).all()
+
+
+@given(
+    st.floats(-1, 1.5),
+    st.floats(-1, 1.5),
+    st.lists(st.sampled_from([0.002, 0.01, 0.02]), min_size=1, max_size=9),
+)
+def test_a_target_that_stands_still_is_reached_and_never_overshot(start, target, rhythm):
+    limits = Limits(arm())
+    envelope = Envelope(Kind.JOINT_POSITION, limits)
+    envelope.start(np.array([start, start]))
+    wanted = np.array([target, target])
+    side = np.sign(target - start)
+    elapsed, turn = 0.0, 0
+    while elapsed < 6:
+        dt_s = rhythm[turn % len(rhythm)]
+        envelope.step(envelope.bound(wanted, dt_s, 1.0, None), dt_s)
+        assert (side * (target - envelope.position) >= -1e-9).all()
+        elapsed, turn = elapsed + dt_s, turn + 1
+    assert envelope.position == pytest.approx([target, target], abs=1e-4)
+
+
+@given(TURNS, st.floats(-1, 1.5))
+def test_a_joint_velocity_leaves_room_to_stop_before_the_limit(turns, position):
+    limits = Limits(arm(Kind.JOINT_VELOCITY))
+    envelope = Envelope(Kind.JOINT_VELOCITY, limits)
+    measured = np.array([position, position])
+    for target, dt_s, scale in turns:
+        velocity = envelope.bound(None if target is None else np.array(target), dt_s, scale, measured)
+        before = np.abs(envelope.velocity)
+        envelope.step(velocity, dt_s)
+        room = np.where(velocity > 0, limits.upper - position, position - limits.lower)
+        stops = velocity * velocity / (2 * limits.deceleration) <= room + 1e-9
+        brakes = np.abs(velocity) <= np.maximum(0, before - limits.deceleration * dt_s) + 1e-9
+        assert (stops | brakes).all()
+
+
+def test_slowing_down_uses_the_deceleration_and_passing_zero_both():
+    limits = Limits(rover())
+    envelope = Envelope(Kind.TWIST, limits)
+    envelope.velocity = np.array([0.01, 0.0])
+    velocity = envelope.approach(np.array([-0.8, 0.0]), 0.01)
+    assert velocity[0] == pytest.approx(-0.5 * 0.01 * 1.5)
+    envelope.velocity = np.array([0.8, 0.0])
+    assert envelope.approach(np.array([0.0, 0.0]), 0.01)[0] == pytest.approx(0.78)
+
+
+def test_a_lower_speed_limit_is_approached_within_the_deceleration():
+    limits = Limits(rover())
+    envelope = Envelope(Kind.TWIST, limits)
+    envelope.velocity = np.array([0.8, 0.0])
+    assert envelope.bound(np.array([0.8, 0.0]), 0.01, 0.5, None)[0] == pytest.approx(0.78)
+
+
+def test_a_delta_points_from_the_measured_position():
+    limits = Limits(arm(Kind.JOINT_DELTA))
+    envelope = Envelope(Kind.JOINT_DELTA, limits)
+    measured = np.array([0.2, 0.3])
+    envelope.start(measured)
+    values = np.array([0.5, -0.5], dtype=np.float32)
+    target = envelope.target(values, measured)
+    assert target == pytest.approx([0.7, -0.2])
+    envelope.step(envelope.bound(target, 0.01, 1.0, None), 0.01)
+    assert envelope.values(measured) == pytest.approx([0.0004, -0.0004])
+    assert envelope.target(values, None) is None
+    assert envelope.values(None).size == 0
+
+
+def test_positions_without_a_start_are_not_commanded():
+    envelope = Envelope(Kind.JOINT_POSITION, Limits(arm()))
+    assert not envelope.bound(np.array([1.0, 1.0]), 0.01, 1.0, None).any()
+    assert envelope.values(None).size == 0
