@@ -25,14 +25,14 @@ def floats(*values):
     return np.array(values, np.float32)
 
 
-def picture(height, width, seed=0):
+def picture(height, width, seed=0, grain=6):
     """Smooth, as the world is, and different in each channel."""
-    shape = (height // 6 + 2, width // 6 + 2, 3)
+    shape = (height // grain + 2, width // grain + 2, 3)
     coarse = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-FRAMES = {size: picture(*size) for size in [(480, 640), (720, 1280), (601, 799)]}
+FRAMES = {size: picture(*size, grain=12) for size in [(480, 640), (720, 1280), (601, 799)]}
 
 
 def expected(rgb, height, width):
