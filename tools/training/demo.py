@@ -211,7 +211,7 @@ def collect(first: int, count: int, weights: bytes | None) -> tuple[Frames, Tall
     for seed in range(first, first + count):
         episode = Episode(seed, None if seed % 4 == 0 else driver)
         parts.append(episode.run())
-        if seed % 4:
+        if driver and seed % 4:
             tally.add(episode.tally)
     return join(parts), tally
 
