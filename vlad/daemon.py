@@ -13,8 +13,6 @@ import fcntl
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,30 +35,17 @@ from vlad.queues import Latest
 from vlad.record.events import EventLog
 from vlad.safety.kernel import ActiveFault, Kernel, Verdict
 from vlad.status import fault_rows, status_report
+from vlad.supervisor import Part, supervise
 from vlad.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-_FIRST_BACKOFF_S = 0.1
-_LONGEST_BACKOFF_S = 5.0
 _STOP_TIMEOUT_S = 10.0
 _SETTLED = (Mode.BOOT, Mode.DISARMED, Mode.STOPPED, Mode.ESTOP)
 
 
 class AlreadyRunningError(Exception):
     """Another daemon holds the run folder."""
-
-
-@dataclass(slots=True)
-class Part:
-    """Something that runs for as long as the daemon does. Without a critical part the robot must stop."""
-
-    name: str
-    run: Callable[[], Awaitable[None]]
-    critical: bool
-    state: str = "stopped"
-    restarts: int = 0
-    error: str = ""
 
 
 def hold_run_folder(run_dir: Path) -> int:
@@ -196,7 +181,10 @@ class Daemon:
         ]
         if self.inference is not None:
             self.parts.append(Part("inference", self.inference.run, critical=False))
-        self._tasks = [asyncio.create_task(self._supervise(part), name=part.name) for part in self.parts]
+        self._tasks = [
+            asyncio.create_task(supervise(part, self.clock, self.events, self._fail), name=part.name)
+            for part in self.parts
+        ]
         self._tasks.append(asyncio.create_task(self._announce(), name="announce"))
 
     async def _announce(self) -> None:
@@ -214,30 +202,7 @@ class Daemon:
             self.watchdog.last_resort()
             raise
 
-    # supervise --------------------------------------------------------------------------------------------
-
-    async def _supervise(self, part: Part) -> None:
-        """Run a part for ever: again after a growing pause if it is not critical, else stop the robot."""
-        backoff_s = _FIRST_BACKOFF_S
-        while True:
-            part.state, began_ns = "running", self.clock.now_ns()
-            try:
-                await part.run()
-                part.error = "ended by itself"
-            except Exception as error:
-                part.error = f"{type(error).__name__}: {error}"
-                log.exception("%s failed", part.name)
-            self.events.put("part_failed", Level.DANGER, f"{part.name}: {part.error}", part=part.name)
-            if part.critical:
-                part.state = "failed"
-                self._fail(part.name)
-                return
-            if self.clock.now_ns() - began_ns > _LONGEST_BACKOFF_S * NS_PER_S:
-                backoff_s = _FIRST_BACKOFF_S
-            part.state = "restarting"
-            await asyncio.sleep(backoff_s)
-            part.restarts += 1
-            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+    # while it runs ----------------------------------------------------------------------------------------
 
     def _fail(self, name: str) -> None:
         """A critical part is gone: stop the robot, and end the process so that systemd starts it anew."""

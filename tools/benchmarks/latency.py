@@ -96,9 +96,7 @@ def _presses(count: int) -> dict[str, float]:
         with SensorPublisher(bench.sensors, "estop", "estop") as button:
             time.sleep(0.5)
             for _ in range(count):
-                button.publish(EStop(False))
-                time.sleep(0.02)
-                bench.call("reset")
+                _release(bench, button)
                 bench.arm()
                 _wait_for(motor, {CommandMode.RUN})
                 sent_ns = time.monotonic_ns()
@@ -106,6 +104,16 @@ def _presses(count: int) -> dict[str, float]:
                 delays.append(_wait_for(motor, {CommandMode.STOP0, CommandMode.STOP1}) - sent_ns)
         motor.close()
     return percentiles(np.array(delays) / _NS_PER_MS, "ms")
+
+
+def _release(bench: Rig, button: SensorPublisher) -> None:
+    """Release the button and reset: it is refused for as long as the robot moves or the button is down."""
+    for _ in range(100):
+        button.publish(EStop(False))
+        if bench.call("reset")["ok"]:
+            return
+        time.sleep(0.05)
+    raise SystemExit("the e-stop could not be reset within 5 s")
 
 
 def _wait_for(motor: Motor, modes: set[CommandMode]) -> int:

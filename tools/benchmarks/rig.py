@@ -175,12 +175,12 @@ class Rig:
     def arm(self) -> None:
         """Arm as soon as nothing stands against it any more."""
         for _ in range(100):
-            refusals = self.call("status")["refusals"]
-            if not refusals:
-                self.call("arm")
+            answer = self.call("arm")
+            if answer["ok"]:
                 return
             time.sleep(0.1)
-        raise SystemExit("cannot be armed: " + "; ".join(f"{r['id']} {r['subject']}" for r in refusals))
+        against = "; ".join(f"{row['id']} {row['subject']} {row['detail']}" for row in answer["refusals"])
+        raise SystemExit(f"cannot be armed: {against}")
 
     def stop(self, index: int) -> None:
         """SIGTERM, and wait until it has ended in order."""

@@ -1,0 +1,72 @@
+"""A part that dies is run again with growing pauses, or, if it is critical, stops the robot."""
+
+import asyncio
+
+from vlad.clock import FakeClock
+from vlad.supervisor import Part, supervise
+
+
+class Events:
+    def __init__(self):
+        self.texts = []
+
+    def put(self, kind, level, text, **data):
+        self.texts.append(text)
+
+
+async def breaks():
+    raise OSError("the socket is gone")
+
+
+async def ends():
+    return
+
+
+async def test_a_critical_part_is_not_run_again_and_is_reported():
+    events, failed = Events(), []
+    part = Part("watchdog", breaks, critical=True)
+    await supervise(part, FakeClock(), events, failed.append)
+    assert failed == ["watchdog"]
+    assert part.state == "failed"
+    assert part.error == "OSError: the socket is gone"
+    assert events.texts == ["watchdog: OSError: the socket is gone"]
+
+
+async def test_a_part_that_ends_without_an_error_counts_as_dead_too():
+    failed = []
+    await supervise(Part("watchdog", ends, critical=True), FakeClock(), Events(), failed.append)
+    assert failed == ["watchdog"]
+
+
+async def restarted(monkeypatch, part, clock, times):
+    """Supervise until `times` restarts; the pauses that were made."""
+    pauses = []
+
+    async def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == times:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr("vlad.supervisor.asyncio.sleep", pause)
+    task = asyncio.create_task(supervise(part, clock, Events(), lambda name: None))
+    await asyncio.gather(task, return_exceptions=True)
+    return pauses
+
+
+async def test_the_pauses_grow_up_to_five_seconds(monkeypatch):
+    part = Part("control", breaks, critical=False)
+    pauses = await restarted(monkeypatch, part, FakeClock(), 8)
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert part.state == "restarting"
+    assert part.restarts == 7
+
+
+async def test_a_part_that_ran_long_enough_is_run_again_after_a_short_pause(monkeypatch):
+    clock = FakeClock()
+
+    async def runs_a_minute():
+        clock.advance(60)
+        raise OSError("late")
+
+    part = Part("control", runs_a_minute, critical=False)
+    assert await restarted(monkeypatch, part, clock, 3) == [0.1, 0.1, 0.1]
