@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.sim.rover import Rover
-from tools.sim.scene import CAMERA_HEIGHT_M, CAMERA_PITCH_RAD, LASER_HEIGHT_M
+from tools.sim.scene import CAMERA_HEIGHT_M, CAMERA_PITCH_RAD, LASER_HEIGHT_M, ROVER_GROUP
 
 CAMERA_WIDTH, CAMERA_HEIGHT = 160, 120
 CAMERA_RAD_PER_PIXEL = math.radians(120.0) / CAMERA_WIDTH
 LASER_BEAMS = 360
 LASER_RANGE_MIN_M, LASER_RANGE_MAX_M = 0.05, 8.0
 
-_SEEN_GROUPS = np.array([1, 1, 1, 0, 1, 1], dtype=np.uint8)
+_SEEN_GROUPS = np.array([group != ROVER_GROUP for group in range(mujoco.mjNGROUP)], dtype=np.uint8)
 _FAR_M = 12.0
 _SKY = np.array([0.55, 0.62, 0.7], dtype=np.float32)
 _TILE_M = 0.5
@@ -32,6 +32,7 @@ class Camera:
         self._rng = np.random.default_rng(seed)
         self._rays = _camera_rays()
         count = CAMERA_WIDTH * CAMERA_HEIGHT
+        self._floor = rover.model.geom("floor").id
         self._geom = np.empty(count, dtype=np.int32)
         self._distance = np.empty(count)
         self._normal = np.empty(3 * count)
@@ -65,7 +66,7 @@ class Camera:
         """Lambert's law, darker far away, and a checker on the floor."""
         lambert = np.maximum(self._normal.reshape(-1, 3) @ self._light, 0.0)
         shade = (0.45 + 0.6 * lambert) / (1.0 + 0.06 * np.maximum(self._distance, 0.0))
-        floor = np.flatnonzero(self._geom == 0)
+        floor = np.flatnonzero(self._geom == self._floor)
         tiles = np.floor((origin[:2] + rays[floor, :2] * self._distance[floor, None]) / _TILE_M)
         shade[floor] *= 0.85 + 0.15 * (tiles.sum(axis=1) % 2)
         shade[self._geom < 0] = 1.0
