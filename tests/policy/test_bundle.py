@@ -39,7 +39,7 @@ def test_a_written_bundle_is_accepted_for_its_robot_and_signals(folder):
 
 
 def test_numpy_values_and_nested_provenance_come_back_from_the_manifest(tmp_path):
-    made = {"error": np.float32(0.5), "runs": [{"seed": 1}, {"seed": 2, "by": {"ü \"\n\x7f": True}}], "n": []}
+    made = {"error": np.float32(0.5), "runs": [{"seed": 1}, {"seed": 2, "by": {'ü "\n\x7f': True}}], "n": []}
     folder = make_bundle(tmp_path / "b", inputs=[image_input(mean=np.full(3, 0.5))], provenance=made)
     assert load_bundle(folder).manifest.provenance == plain(made)
 

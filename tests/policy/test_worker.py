@@ -50,9 +50,7 @@ class Rig:
 
     def __init__(self, folder, clock, rate_hz=1e6, **options):
         bundle = load_bundle(folder)
-        self.backend = Held(
-            load_backend("onnx", Model(bundle.model, "float32", ("actions", "collision"), 1))
-        )
+        self.backend = Held(load_backend("onnx", Model(bundle.model, "float32", ("actions", "collision"), 1)))
         self.clock = clock
         self.policy = Policy(bundle, clock, backend=self.backend)
         self.latest = {topic: Latest() for topic in (*self.policy.topics, "imu")}
