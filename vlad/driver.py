@@ -21,7 +21,7 @@ A motor driver:
             if command.mode is CommandMode.STOP0:
                 motors.power_off()
             else:
-                motors.drive(*command.values)           # a stop that the receiver made has zeros
+                motors.drive(*command.values)           # zeros in a stop that came without values
 
 It needs nothing but zmq, msgpack and numpy. Times are CLOCK_MONOTONIC [ns]. One thread uses one object.
 """
@@ -29,6 +29,7 @@ It needs nothing but zmq, msgpack and numpy. Times are CLOCK_MONOTONIC [ns]. One
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self, TypeAlias
 
@@ -62,7 +63,7 @@ from vlad.wire_types import BadMessage, Reason
 StopReason: TypeAlias = Literal["", "silence", "expired", "sequence", "crc", "malformed", "names"]
 
 _NS_PER_MS = 1_000_000
-_LARGE_QUEUE, _SMALL_QUEUE, _RECEIVE_QUEUE = 2, 64, 64
+_LARGE_QUEUE, _SMALL_QUEUE, _RECEIVE_QUEUE = 2, 256, 64
 _RECONNECT_MS, _RECONNECT_MAX_MS = 20, 200
 _TCP_HEARTBEAT_MS, _TCP_TIMEOUT_MS = 500, 1500
 _RESTART_SILENCE_NS = MAX_TTL_MS * _NS_PER_MS
@@ -247,7 +248,9 @@ class CommandReceiver:
                 self._distrust("sequence")
                 return
             self._offset_ns = None
-        if command.names != (self._names or command.names) or command.kind != (self._kind or command.kind):
+        if not len(command.values):
+            command = self._shaped(command)
+        elif command.names != (self._names or command.names) or command.kind != (self._kind or command.kind):
             self._distrust("names")
             return
         age_ns = self._age_ns(command, now_ns)
@@ -284,12 +287,17 @@ class CommandReceiver:
                 return self._valid
             self._valid = None
             self.reason = self.reason or "silence"
-        return self._stop(now_ns)
-
-    def _stop(self, now_ns: int) -> Command:
-        """Zeros where they mean rest; none for joint positions, since only the driver knows where it is."""
         last = self._last
-        kind = self._kind or (last.kind if last else Kind.TWIST)
-        names = self._names or (last.names if last else ())
+        kind, names = (last.kind, last.names) if last else (Kind.TWIST, ())
+        nothing = np.empty(0, np.float32)
+        seq = last.seq if last else 0
+        return self._shaped(Command(seq, now_ns, 1, CommandMode.STOP1, kind, names, nothing, 0))
+
+    def _shaped(self, stop: Command) -> Command:
+        """A stop without values, with zeros where they mean rest.
+
+        None for joint positions: only the driver knows where its joints are.
+        """
+        kind, names = self._kind or stop.kind, self._names or stop.names
         values = np.zeros(0 if kind is Kind.JOINT_POSITION else len(names), np.float32)
-        return Command(last.seq if last else 0, now_ns, 1, CommandMode.STOP1, kind, names, values, 0)
+        return replace(stop, kind=kind, names=names, values=values)

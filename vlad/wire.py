@@ -141,7 +141,7 @@ def decode_command(frames: Sequence[Buffer]) -> Command:
     if not head[:-4].endswith(_CRC_KEY) or int.from_bytes(head[-4:], "big") != crc:
         raise BadMessage(Reason.CRC, "the checksum does not match")
     header = _unpack(head)
-    names = names_of(header, "names")
+    names = names_of(header, "names", least=0)
     if len(payload) % 4 or len(payload) // 4 not in (0, len(names)):
         raise BadMessage(Reason.SIZE, f"{len(payload)} bytes of values for {len(names)} names")
     values = np.frombuffer(payload, np.float32)

@@ -175,10 +175,10 @@ def _quaternion(header: Header, key: str) -> Any:
     return values
 
 
-def names_of(header: Header, key: str) -> tuple[str, ...]:
-    """A list of different texts, at least one."""
+def names_of(header: Header, key: str, least: int = 1) -> tuple[str, ...]:
+    """A list of different texts, at least so many."""
     values = header.get(key)
-    if type(values) is not list or not values or set(map(type, values)) != {str}:
+    if type(values) is not list or len(values) < least or not set(map(type, values)) <= {str}:
         raise BadMessage(Reason.MALFORMED, f"{key} is not a list of texts")
     if len(set(values)) != len(values):
         raise BadMessage(Reason.MALFORMED, f"{key} has a name twice")
