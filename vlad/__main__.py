@@ -29,6 +29,7 @@ def _start_logging(verbose: bool) -> logging.handlers.QueueListener:
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     records: queue.Queue[logging.LogRecord] = queue.Queue(_LOG_QUEUE)
     sender = logging.handlers.QueueHandler(records)
+    sender.setFormatter(logging.Formatter())
     sender.handleError = lambda record: None  # type: ignore[method-assign]  # full: the record is lost
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[sender])
     listener = logging.handlers.QueueListener(records, handler)

@@ -51,6 +51,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
         "schema": SCHEMA,
         "version": vlad.__version__,
         "pid": os.getpid(),
+        "state_dir": str(daemon.settings.paths.state_dir.absolute()),
         "uptime_s": round((now_ns - daemon.started_ns) / NS_PER_S, 1),
         "robot": {
             "name": daemon.robot.name,

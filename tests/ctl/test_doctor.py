@@ -86,16 +86,17 @@ def test_doctor_asks_the_running_daemon(daemon: Served, vladctl: Vladctl, config
     assert "camera: never arrived" in what
 
 
-def test_what_the_daemon_says_becomes_findings(daemon: Served, config: Path) -> None:
+def test_what_the_daemon_says_becomes_findings(tmp_path: Path, config: Path) -> None:
     settings, _ = load_settings(config)
     status = report(faults=[fault(level="DANGER")], refusals=[fault(level="DANGER"), fault("no_policy", "")])
+    status["faults"][0]["subject"] = status["refusals"][0]["subject"] = "laser"
     status["signals"] = {"camera": signal("image", age_s=0.9, bad={"truncated": 4}),
+                         "laser": signal("laser_scan", age_s=None),
                          "instruction": signal("instruction", age_s=None)}  # fmt: skip
     status["tick"]["missed"] = 3
-    daemon.actions.report = status
-    findings = list(check_daemon(daemon.folder, settings))
+    findings = list(check_daemon(tmp_path, status, settings))
     problems, warnings = found(iter(findings), "problem"), found(iter(findings), "warning")
-    assert problems.count("signal_stale camera") == 1
+    assert problems.count("signal_stale laser") == 1
     assert "inference is restarting: OSError: x" in problems
     assert "camera: 0.90 s old, at most 0.2 s is allowed" in problems
     assert "sensors.sock: is missing" in problems
@@ -104,7 +105,18 @@ def test_what_the_daemon_says_becomes_findings(daemon: Served, config: Path) -> 
     assert "3 of 75,420 ticks were missed" in warnings
     assert "4 of 12,349 messages were dropped, truncated" in warnings
     assert "instruction" not in problems
-    assert "0 of 2 arrive" in found(iter(findings), "ok")
+    assert "never arrived" not in problems, "the fault of the laser says so already"
+    assert "0 of 3 arrive" in found(iter(findings), "ok")
+
+
+def test_doctor_looks_where_the_running_daemon_keeps_its_state(
+    daemon: Served, vladctl: Vladctl, config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "estop.json").write_text("garbage")
+    daemon.actions.report = report(state_dir=str(tmp_path / "elsewhere"))
+    findings = json.loads(vladctl("doctor", "--config", str(config), "--json").stdout)["findings"]
+    assert any(finding["topic"] == "e-stop" and finding["state"] == "warning" for finding in findings)
 
 
 def test_folders_that_do_not_serve_are_found(tmp_path: Path) -> None:

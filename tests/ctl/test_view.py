@@ -39,6 +39,14 @@ def test_faults_show_their_hints_and_refusals_only_what_is_new() -> None:
     assert "Is the driver running?" in text
 
 
+def test_a_hint_that_holds_for_several_faults_is_said_once() -> None:
+    faults = [fault(subject="camera"), fault(subject="laser"), fault("obstacle", "laser") | {"hint": "Wait."}]
+    text = drawn(status_view(report(faults=faults)))
+    assert text.count("Is the driver running?") == 1
+    assert text.index("signal_stale laser") < text.index("Is the driver running?") < text.index("Wait.")
+    assert "faults 2xsignal_stale obstacle" in summary_line(report(faults=faults))
+
+
 def test_a_latched_estop_says_why_and_how_to_release_it() -> None:
     text = drawn(status_view(report(mode="estop", estop={"latched": True, "reason": "pressed by alice"})))
     assert "e-stop: pressed by alice; vladctl reset" in text

@@ -5,6 +5,7 @@ Whatever key an older or newer daemon does not send shows as a dash.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -53,23 +54,30 @@ def level_style(level: str) -> str:
 
 
 def fault_view(faults: Iterable[Row]) -> Table:
-    """A fault to a paragraph: how bad, what, where, what the robot does about it, and how to mend it."""
+    """A fault to a paragraph: how bad, what, where, what the robot does about it, and how to mend it.
+
+    A hint that holds for several in a row stands below the last of them.
+    """
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for fault in faults:
+    rows = list(faults)
+    hints = [fault.get("hint") for fault in rows]
+    for fault, following in zip(rows, [*hints[1:], None], strict=True):
         level = str(fault.get("level", ""))
-        what = Text(
-            " ".join(filter(None, (clean(fault.get("id", "")), clean(fault.get("subject", ""))))), "bold"
-        )
-        if fault.get("detail"):
-            what.append(f"  {clean(fault['detail'])}", style="not bold")
-        aside = f"  ({clean(fault.get('reaction', '-'))}, for {_time(fault.get('since_s'))})"
-        what.append(aside, style="not bold dim")
-        if fault.get("hint"):
+        what = _fault(fault)
+        if fault.get("hint") and fault["hint"] != following:
             what.append(f"\n{clean(fault['hint'])}", style="not bold italic")
         table.add_row(Text(f"  {clean(level)}", style=level_style(level)), what)
     return table
+
+
+def _fault(fault: Row) -> Text:
+    what = Text(" ".join(filter(None, (clean(fault.get("id", "")), clean(fault.get("subject", ""))))), "bold")
+    if fault.get("detail"):
+        what.append(f"  {clean(fault['detail'])}", style="not bold")
+    aside = f"  ({clean(fault.get('reaction', '-'))}, for {_time(fault.get('since_s'))})"
+    return what.append(aside, style="not bold dim")
 
 
 def signal_view(signals: Mapping[str, Row]) -> RenderableType:
@@ -108,7 +116,8 @@ def _signal(topic: str, signal: Row) -> list[Text]:
 def summary_line(status: Row) -> str:
     """The status on one line, for a log."""
     tick, policy = status.get("tick") or {}, status.get("policy") or {}
-    faults = " ".join(clean(fault.get("id", "")) for fault in status.get("faults") or ()) or "none"
+    seen = Counter(clean(fault.get("id", "")) for fault in status.get("faults") or ())
+    faults = " ".join(name if count == 1 else f"{count}x{name}" for name, count in seen.items()) or "none"
     return (
         f"{_time(status.get('uptime_s'))} {clean(status.get('mode', '-'))} {clean(status.get('level', '-'))}"
         f" | faults {faults} | late p99 {_ms(tick.get('late_p99_ms'))}, missed {_count(tick.get('missed'))}"

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from vlad.config import DEFAULT_SETTINGS, OperatorSettings, PathSettings, RealtimeSettings
 from vlad.ctl.doctor.access import check_groups
-from vlad.ctl.doctor.daemon import check_daemon
+from vlad.ctl.doctor.daemon import ask_daemon, check_daemon
 from vlad.ctl.doctor.finding import Finding
 from vlad.ctl.doctor.folders import check_database, check_disk, check_folder, check_latch
 from vlad.ctl.doctor.libraries import check_libraries
@@ -46,17 +46,23 @@ def _findings(config: Path, run_dir: Path | None) -> Iterator[Finding]:
         yield from check_settings(config, settings, robot)
         yield from check_bundle(settings, robot)
     run_dir = run_dir or paths.run_dir
+    status = ask_daemon(run_dir)
+    told = None if isinstance(status, Finding) else status.get("state_dir")
+    state_dir = Path(told) if told else paths.state_dir
     yield from check_folder("run folder", run_dir)
-    yield from check_folder("state folder", paths.state_dir)
-    yield from check_disk(paths.state_dir)
-    yield from check_latch(paths.state_dir)
-    yield from check_database(paths.state_dir)
+    yield from check_folder("state folder", state_dir)
+    yield from check_disk(state_dir)
+    yield from check_latch(state_dir)
+    yield from check_database(state_dir)
     yield from check_groups(operators.group)
     yield from check_libraries()
     yield from check_realtime(realtime)
     yield from check_clock()
     yield from check_governor()
-    yield from check_daemon(run_dir, settings)
+    if isinstance(status, Finding):
+        yield status
+    else:
+        yield from check_daemon(run_dir, status, settings)
 
 
 def _table(findings: list[Finding]) -> Table:

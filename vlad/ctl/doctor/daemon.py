@@ -17,14 +17,18 @@ EVENT_TYPES = ("instruction", "task_result")
 Row = Mapping[str, Any]
 
 
-def check_daemon(run_dir: Path, settings: Settings | None) -> Iterator[Finding]:
+def ask_daemon(run_dir: Path) -> Row | Finding:
+    """Its status, or why there is none."""
     try:
         with Client(run_dir) as client:
-            status = client.call("status")
+            status: Row = client.call("status")
     except ControlError as error:
         state: State = "warning" if error.code == "not_running" else "problem"
-        yield Finding(state, "daemon", error.message, error.hint)
-        return
+        return Finding(state, "daemon", error.message, error.hint)
+    return status
+
+
+def check_daemon(run_dir: Path, status: Row, settings: Settings | None) -> Iterator[Finding]:
     about = f"vlad {status['version']}, pid {status['pid']}, {status['mode']}, {status['level']}"
     yield Finding("ok", "daemon", f"runs under {run_dir}: {about}")
     if status["version"] != vlad.__version__:
@@ -65,19 +69,15 @@ def _parts(status: Row) -> Iterator[Finding]:
 
 
 def _signals(status: Row, settings: Settings | None) -> Iterator[Finding]:
+    """What does not arrive and is not a fault already, and what arrives in a bad state."""
+    told = {row["subject"] for row in (*status["faults"], *status["refusals"])}
     arriving = 0
     for topic, signal in status["signals"].items():
-        known = settings.signals.get(topic) if settings else None
-        age_s, event = signal["age_s"], signal["type"] in EVENT_TYPES
-        if age_s is None and signal["required"] and not event:
-            mend = f"start its driver; it must publish the topic {topic!r} as {signal['type']}"
-            yield Finding("problem", "signal", f"{topic}: never arrived", mend)
-        elif age_s is not None and known is not None and not event and age_s > known.max_age_s:
-            what = f"{topic}: {age_s:.2f} s old, at most {known.max_age_s:g} s is allowed"
-            state: State = "problem" if signal["required"] else "warning"
-            yield Finding(state, "signal", what, "is its driver still running, and its cable in place?")
-        else:
-            arriving += age_s is not None
+        late = _late(topic, signal, settings)
+        if late is None:
+            arriving += signal["age_s"] is not None
+        elif topic not in told:
+            yield late
         for reason, count in signal["bad"].items():
             what = f"{topic}: {count:,} of {count + signal['received']:,} messages were dropped, {reason}"
             yield Finding("warning", "signal", what, "mend its driver, or the settings of this signal")
@@ -85,3 +85,20 @@ def _signals(status: Row, settings: Settings | None) -> Iterator[Finding]:
         mend = "add [signals.TOPIC] to the settings, or stop that driver"
         yield Finding("warning", "signal", f"unknown topics: {count:,} messages dropped, {reason}", mend)
     yield Finding("ok", "signal", f"{arriving} of {len(status['signals'])} arrive")
+
+
+def _late(topic: str, signal: Row, settings: Settings | None) -> Finding | None:
+    """That a signal never came or is stale, unless it is an event, which comes when it comes."""
+    age_s, known = signal["age_s"], settings.signals.get(topic) if settings else None
+    if signal["type"] in EVENT_TYPES:
+        return None
+    if age_s is None:
+        if not signal["required"]:
+            return None
+        mend = f"start its driver; it must publish the topic {topic!r} as {signal['type']}"
+        return Finding("problem", "signal", f"{topic}: never arrived", mend)
+    if known is None or age_s <= known.max_age_s:
+        return None
+    what = f"{topic}: {age_s:.2f} s old, at most {known.max_age_s:g} s is allowed"
+    mend = "is its driver still running, and its cable in place?"
+    return Finding("problem" if signal["required"] else "warning", "signal", what, mend)
