@@ -80,14 +80,14 @@ class Served:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.actions = FakeActions(folder)
+        self._control = Control(settings_for(folder), self.actions)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve)
 
     def __enter__(self) -> Served:
         self._thread.start()
-        while not (self.folder / "control.sock").exists():
+        while not self._control.listening.is_set():
             time.sleep(0.005)
-        time.sleep(0.02)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -100,7 +100,7 @@ class Served:
         self._loop.call_soon_threadsafe(self.actions.events.put, kind, Level.CAUTION, text)
 
     def _serve(self) -> None:
-        self._task = self._loop.create_task(Control(settings_for(self.folder), self.actions).run())
+        self._task = self._loop.create_task(self._control.run())
         with contextlib.suppress(asyncio.CancelledError):
             self._loop.run_until_complete(self._task)
         self._loop.run_until_complete(asyncio.sleep(0))

@@ -29,9 +29,7 @@ async def serving(folder: Path, actions: FakeActions, group: str = "vlad-operato
     control = Control(settings_for(folder, group), actions)
     task = asyncio.create_task(control.run())
     path = folder / "control.sock"
-    while not path.exists() and not task.done():
-        await asyncio.sleep(0.005)
-    await asyncio.sleep(0.01)
+    await asyncio.wait_for(control.listening.wait(), 10)
     try:
         yield path
         assert not task.done(), task
@@ -268,7 +266,7 @@ async def test_a_stale_socket_is_replaced_and_the_own_one_removed(
     stale.close()
     control = Control(settings_for(tmp_path), actions)
     task = asyncio.create_task(control.run())
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(control.listening.wait(), 10)
     async with connected(tmp_path / "control.sock") as client:
         assert "result" in await client.ask("status")
     task.cancel()
