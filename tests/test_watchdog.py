@@ -47,6 +47,7 @@ class Bench:
             collector=Collector(),
             on_verdict=self.verdicts.append,
             inference_since_ns=lambda: None,
+            failed_parts=lambda: (),
         )
 
     def sample(self, data, topic="estop"):
@@ -60,7 +61,7 @@ class Bench:
         return Chunk(1, stamp_ns, now_ns, 100_000_000, Kind.TWIST, tuple(AXES), actions, task, 1)
 
     def close(self):
-        self.watchdog.close()
+        self.watchdog.writer.close()
         self.context.destroy(linger=0)
 
 

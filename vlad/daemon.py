@@ -65,6 +65,25 @@ def hold_run_folder(run_dir: Path) -> int:
     return lock
 
 
+def _require(settings: Settings, policy: Policy | None) -> Settings:
+    """The settings, with every signal that the policy reads as required: none goes stale unnoticed."""
+    if policy is None:
+        return settings
+    needed = set(policy.topics) - {policy.instruction_topic}
+    signals = {
+        topic: known.model_copy(update={"required": known.required or topic in needed})
+        for topic, known in settings.signals.items()
+    }
+    return settings.model_copy(update={"signals": signals})
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel, the newest first, and wait until each has ended."""
+    for task in reversed(tasks):
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 class Daemon:
     """All parts of one robot's vlad, and what an operator may ask of them (`control.Actions`)."""
 
@@ -73,12 +92,12 @@ class Daemon:
         self.robot = robot
         self.clock = clock
         self.parts: list[Part] = []
-        self.bundle: Bundle | None = None
+        self.inference: InferenceLoop | None = None
         self.policy_error = ""
         self.started_ns = clock.now_ns()
+        self._failed: tuple[str, ...] = ()
         self._ticking = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
         self._notifier = Notifier()
         self._instruction_topic = next(
             (topic for topic, known in settings.signals.items() if known.type == "instruction"), ""
@@ -86,15 +105,11 @@ class Daemon:
 
     async def run(self) -> int:
         """From start to the end of the process; the exit status."""
-        lock = hold_run_folder(self.settings.paths.run_dir)
-        try:
-            await self._start()
+        async with contextlib.AsyncExitStack() as closing:
+            await self._start(closing)
             await self._stopping.wait()
             await self._bring_to_rest()
-        finally:
-            await self._close()
-            os.close(lock)
-        return 1 if self.watchdog.failed_parts else 0
+        return 1 if self._failed else 0
 
     def request_stop(self, reason: str) -> None:
         """SIGTERM, Ctrl-C: a controlled stop, hold, and then the end."""
@@ -105,67 +120,38 @@ class Daemon:
 
     # start ------------------------------------------------------------------------------------------------
 
-    async def _start(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._on_loop_error)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.request_stop, signal.Signals(number).name)
+    async def _start(self, closing: contextlib.AsyncExitStack) -> None:
+        """Build and start everything; `closing` undoes it in reverse order, also when a step fails."""
+        paths = self.settings.paths
+        closing.callback(os.close, hold_run_folder(paths.run_dir))
+        closing.callback(self._notifier.close)
         self.realtime = realtime.apply(self.settings.realtime)
-        self.collector = realtime.Collector()
-        state_dir = self.settings.paths.state_dir
-        state_dir.mkdir(parents=True, exist_ok=True)
-        self.events = EventLog(state_dir / "vlad.db", self.clock)
-        self.latch = EStopLatch(state_dir / "estop.json", self.clock)
-        self._context = zmq.Context()
-        self._build()
-        await self._load_policy()
-        self._start_parts()
+        paths.state_dir.mkdir(parents=True, exist_ok=True)
+        self.events = EventLog(paths.state_dir / "vlad.db", self.clock)
+        closing.push_async_callback(asyncio.to_thread, self.events.close)
+        self.latch = EStopLatch(paths.state_dir / "estop.json", self.clock)
+        closing.callback(self.latch.close)
+        policy = await self._load_policy()
+        self._build(closing, policy)
         self.collector.freeze()
+        closing.callback(self.collector.thaw)
+        self._start_parts(closing)
         self.events.put("start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid())
+        closing.callback(self.events.put, "stop", Level.SAFE, "vlad stopped")
 
-    def _build(self) -> None:
-        settings = self.settings
-        self.chunks: Latest[Chunk] = Latest()
-        self.ingest = Ingest(self._context, settings, self.clock, self._on_sample)
-        self.inference: InferenceLoop | None = None
-        self.watchdog = Watchdog(
-            kernel=Kernel(self.robot, settings, self.latch.load()),
-            follower=Follower(round(settings.policy.blend_s * NS_PER_S)),
-            writer=CommandWriter(self._context, settings, self.clock),
-            samples=self.ingest.latest,
-            chunks=self.chunks,
-            clock=self.clock,
-            tick_hz=settings.realtime.tick_hz,
-            collector=self.collector,
-            on_verdict=self._on_verdict,
-            inference_since_ns=lambda: self.inference.inference_since_ns if self.inference else None,
-        )
-        self.kernel = self.watchdog.kernel
-        self.control = Control(settings, self)
-
-    async def _load_policy(self) -> None:
+    async def _load_policy(self) -> Policy | None:
         """Load and warm up the bundle. With a refused one the daemon runs, says why, and cannot be armed."""
         folder = self.settings.policy.bundle
         if folder is None:
-            return
+            return None
         try:
-            policy = await asyncio.to_thread(self._warm_policy, folder)
+            return await asyncio.to_thread(self._warm_policy, folder)
         except BundleRefused as refused:
             self.policy_error = "; ".join(refused.reasons)
-            self.watchdog.failed_parts += ("policy",)
             for reason in refused.reasons:
                 log.error("bundle refused: %s", reason)
                 self.events.put("bundle_refused", Level.WARNING, reason, folder=str(folder))
-            return
-        self.bundle = policy.bundle
-        self.inference = InferenceLoop(
-            policy,
-            self.ingest.latest,
-            self.chunks,
-            self.clock,
-            self.settings.policy,
-            on_chunk=self.watchdog.ticker.wake,
-        )
+            return None
 
     def _warm_policy(self, folder: Path) -> Policy:
         bundle = load_bundle(folder, self.robot, self.settings.signals)
@@ -173,7 +159,43 @@ class Daemon:
         policy.warm_up()
         return policy
 
-    def _start_parts(self) -> None:
+    def _build(self, closing: contextlib.AsyncExitStack, policy: Policy | None) -> None:
+        settings = _require(self.settings, policy)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        closing.callback(context.destroy, linger=100)
+        self.ingest = Ingest(context, settings, self.clock, self._on_sample)
+        closing.callback(self.ingest.close)
+        writer = CommandWriter(context, settings, self.clock)
+        closing.callback(writer.close)
+        chunks: Latest[Chunk] = Latest()
+        self.collector = realtime.Collector()
+        self.kernel = Kernel(self.robot, settings, self.latch.load())
+        self.watchdog = Watchdog(
+            kernel=self.kernel,
+            follower=Follower(round(settings.policy.blend_s * NS_PER_S)),
+            writer=writer,
+            samples=self.ingest.latest,
+            chunks=chunks,
+            clock=self.clock,
+            tick_hz=settings.realtime.tick_hz,
+            collector=self.collector,
+            on_verdict=self._on_verdict,
+            inference_since_ns=lambda: self.inference.inference_since_ns if self.inference else None,
+            failed_parts=lambda: (*self._failed, "policy") if self.policy_error else self._failed,
+        )
+        if policy is not None:
+            wake = self.watchdog.ticker.wake
+            self.inference = InferenceLoop(
+                policy, self.ingest.latest, chunks, self.clock, settings.policy, on_chunk=wake
+            )
+            closing.callback(self.inference.close)
+        self.control = Control(settings, self)
+
+    def _start_parts(self, closing: contextlib.AsyncExitStack) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_loop_error)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.request_stop, signal.Signals(number).name)
         self.ingest.start()
         self.parts = [
             Part("watchdog", self._run_watchdog, critical=True),
@@ -181,11 +203,12 @@ class Daemon:
         ]
         if self.inference is not None:
             self.parts.append(Part("inference", self.inference.run, critical=False))
-        self._tasks = [
+        tasks = [
             asyncio.create_task(supervise(part, self.clock, self.events, self._fail), name=part.name)
             for part in self.parts
         ]
-        self._tasks.append(asyncio.create_task(self._announce(), name="announce"))
+        tasks.append(asyncio.create_task(self._announce(), name="announce"))
+        closing.push_async_callback(_cancel, tasks)
 
     async def _announce(self) -> None:
         """READY once the safety tick runs and an operator can connect."""
@@ -206,14 +229,14 @@ class Daemon:
 
     def _fail(self, name: str) -> None:
         """A critical part is gone: stop the robot, and end the process so that systemd starts it anew."""
-        self.watchdog.failed_parts += (name,)
+        self._failed += (name,)
         self.request_stop(f"{name} failed")
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An error in a bare callback, such as ingest's: nobody else would stop the robot for it."""
         log.error("the event loop: %s", context.get("message"), exc_info=context.get("exception"))
         if context.get("exception") is not None and not self._stopping.is_set():
-            self._fail("ingest" if "ingest" in str(context.get("handle", "")).lower() else "loop")
+            self._fail("loop")
 
     def _on_sample(self, sample: Sample) -> None:
         if isinstance(sample.data, Instruction):
@@ -241,29 +264,18 @@ class Daemon:
         """Wait until the kernel has stopped the robot; the tick goes on commanding it meanwhile."""
         self._notifier.stopping("bringing the robot to rest")
         deadline_ns = self.clock.now_ns() + round(_STOP_TIMEOUT_S * NS_PER_S)
-        while "watchdog" not in self.watchdog.failed_parts and self.clock.now_ns() < deadline_ns:
+        while "watchdog" not in self._failed and self.clock.now_ns() < deadline_ns:
             verdict = self.watchdog.verdict
             if verdict is not None and verdict.mode in _SETTLED:
                 return
             await asyncio.sleep(0.01)
 
-    async def _close(self) -> None:
-        for task in reversed(self._tasks):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        if self.inference is not None:
-            self.inference.close()
-        self.ingest.close()
-        self.watchdog.close()
-        self.events.put("stop", Level.SAFE, "vlad stopped")
-        await asyncio.to_thread(self.events.close)
-        self.latch.close()
-        self._context.destroy(linger=100)
-        self.collector.thaw()
-        self._notifier.close()
-
     # what an operator may ask -----------------------------------------------------------------------------
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """The bundle that runs."""
+        return self.inference.policy.bundle if self.inference else None
 
     def status(self) -> dict[str, Any]:
         return status_report(self)

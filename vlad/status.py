@@ -82,6 +82,10 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
             for part in daemon.parts
         },
         "realtime": daemon.realtime,
+        "storage": {
+            "events_dropped": daemon.events.dropped,
+            "problems": [problem for problem in (daemon.events.problem, daemon.latch.problem) if problem],
+        },
     }
 
 

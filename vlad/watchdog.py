@@ -47,6 +47,7 @@ class Watchdog:
         collector: Collector,
         on_verdict: Callable[[Verdict], None],
         inference_since_ns: Callable[[], int | None],
+        failed_parts: Callable[[], tuple[str, ...]],
     ) -> None:
         self.kernel = kernel
         self.ticker = Ticker(NS_PER_S // tick_hz, clock)
@@ -54,7 +55,6 @@ class Watchdog:
         self.lateness_ns = Window(tick_hz * 60)
         self.age_ns = Window(tick_hz * 60)
         self.task = ""
-        self.failed_parts: tuple[str, ...] = ()
         self.verdict: Verdict | None = None
         self._follower = follower
         self.writer = writer
@@ -64,6 +64,7 @@ class Watchdog:
         self._collector = collector
         self._on_verdict = on_verdict
         self._inference_since_ns = inference_since_ns
+        self._failed_parts = failed_parts
         self._source_ns = 0
 
     async def run(self) -> None:
@@ -93,7 +94,7 @@ class Watchdog:
             inference_since_ns=self._inference_since_ns(),
             missed_ticks=tick.missed if tick else 0,
             early=tick is None or tick.early,
-            failed_parts=self.failed_parts,
+            failed_parts=self._failed_parts(),
         )
 
     def set_task(self, text: str) -> None:
@@ -111,9 +112,6 @@ class Watchdog:
                 self.ticker.wake()
             case LaserScan() | Proximity():
                 self.ticker.wake()
-
-    def close(self) -> None:
-        self.writer.close()
 
     def last_resort(self) -> None:
         """The loop itself failed: one stop that needs no judgement. The receiver's expiry does the rest."""

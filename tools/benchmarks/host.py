@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 from array import array
 from pathlib import Path
 from typing import cast
@@ -19,6 +20,7 @@ from vlad.clock import NS_PER_S, Clock, SystemClock, Tick, Ticker
 from vlad.config import Robot, Settings, load_settings
 from vlad.daemon import Daemon
 from vlad.messages import Image, Sample
+from vlad.policy.policy import Policy
 
 
 class NaivePace:
@@ -66,8 +68,8 @@ class NotingDaemon(Daemon):
         self.late_ns = array("q")
         self.frames = array("q")
 
-    def _build(self) -> None:
-        super()._build()
+    def _build(self, closing: contextlib.AsyncExitStack, policy: Policy | None) -> None:
+        super()._build(closing, policy)
         period_ns = self.watchdog.ticker.period_ns
         if self._pace != "ticker":
             naive = NaivePace(self._pace, period_ns, self.clock)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _copies() -> int:
     """Payload copies from the wire's frame to the slot: 0 when the pixels still lie in the received frame."""
     image = Image("rgb8", np.zeros((480, 640, 3), np.uint8))
-    context = zmq.Context.instance()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
     with context.socket(zmq.PAIR) as left, context.socket(zmq.PAIR) as right:
         left.bind("inproc://copies")
         right.connect("inproc://copies")

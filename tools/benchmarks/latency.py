@@ -32,7 +32,7 @@ class Motor:
     """Listens to the commands as a motor driver does, and notes when each came."""
 
     def __init__(self, endpoint: str) -> None:
-        self._socket = zmq.Context.instance().socket(zmq.SUB)
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         self._socket.subscribe(b"command")
         self._socket.connect(endpoint)
 
@@ -85,7 +85,10 @@ def _first_commands(bench: Rig, seconds: float) -> dict[int, int]:
 
 def _presses(count: int) -> dict[str, float]:
     """Press the e-stop of a moving robot again and again, each time after a reset and a new arming."""
-    signals = {"camera": {"type": "image"}, "estop": {"type": "estop", "required": False}}
+    signals: dict[str, dict[str, Any]] = {
+        "camera": {"type": "image"},
+        "estop": {"type": "estop", "required": False},
+    }
     delays = []
     with rig(signals) as bench:
         folder = write_policy(bench.folder / "models" / "bench", "camera", 224, rounds=0)

@@ -6,12 +6,12 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import psutil
+from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.table import Table
 
@@ -71,10 +71,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def percentiles(values: Sequence[float], unit: str) -> dict[str, float]:
+def percentiles(values: ArrayLike, unit: str) -> dict[str, float]:
     """p50, p99, p99.9 and the maximum, with the unit in the key."""
-    if not len(values):
-        raise ValueError("nothing was measured")
     array = np.asarray(values, dtype=float)
+    if not array.size:
+        raise ValueError("nothing was measured")
     points = {"p50": 50, "p99": 99, "p99_9": 99.9, "max": 100}
     return {f"{key}_{unit}": round(float(np.percentile(array, q)), 4) for key, q in points.items()}

@@ -58,7 +58,7 @@ class InferenceLoop:
         self.error = ""
         """Why the newest frame gave no chunk; empty when it did."""
         self.latency_ns = Window(_REMEMBERED)
-        self._policy = policy
+        self.policy = policy
         self._slots = {topic: latest[topic] for topic in policy.topics}
         self._chunks = chunks
         self._clock = clock
@@ -83,7 +83,7 @@ class InferenceLoop:
 
     def notify(self, sample: Sample) -> None:
         """A sample came in and lies in its slot. Only from the loop's own thread; cheap."""
-        if sample.topic == self._policy.trigger:
+        if sample.topic == self.policy.trigger:
             self._start_if_due()
 
     def report(self) -> dict[str, Any]:
@@ -104,10 +104,10 @@ class InferenceLoop:
     def close(self) -> None:
         """End the thread and close the policy. A model that hangs is left behind."""
         if not self._worker.close(_CLOSE_TIMEOUT_S):
-            log.warning("%s: the model did not return; its thread is left behind", self._policy.bundle)
+            log.warning("%s: the model did not return; its thread is left behind", self.policy.bundle)
 
     def _start_if_due(self) -> None:
-        frame = self._slots[self._policy.trigger].peek()
+        frame = self._slots[self.policy.trigger].peek()
         if self._ended is None or self.inference_since_ns is not None or frame is self._used:
             return
         now_ns = self._clock.now_ns()
@@ -131,7 +131,7 @@ class InferenceLoop:
             if sample is None:
                 return None
             samples[topic] = sample
-        task = self._policy.instruction_topic
+        task = self.policy.instruction_topic
         if task and not instruction_text(samples[task].data):
             return None
         for slot in self._slots.values():
