@@ -189,6 +189,10 @@ def test_a_joint_beyond_its_limit_is_a_fault():
     assert verdict.mode == "stopping"
 
 
+def test_reactions_read_well():
+    assert [str(reaction) for reaction in Reaction] == ["report", "slow", "stop2", "stop1", "stop0", "estop"]
+
+
 def test_every_row_is_reached_by_a_test():
     reached = {cause.__name__ for cause in REACHED}
     assert set(FAULTS) - reached == {"position_limit", "not_disarmed", "moving"}

@@ -589,6 +589,11 @@ def test_optional_signals_that_never_came_are_not_missed():
     assert rig.tick().faults == ()
 
 
+def test_a_fixed_base_without_wheels_has_no_free_way():
+    view = Rig(arm()).kernel._view(Inputs(S, {}))
+    assert view.free_way_m(1.0, 0.0) == 0
+
+
 # Arms
 
 

@@ -75,7 +75,7 @@ def next_mode(mode: Mode, facts: Facts) -> tuple[Mode, str]:
         case Mode.ACTIVE | Mode.DEGRADED:
             cause = stop_cause(facts)
             return (Mode.STOPPING, cause) if cause is not None else _going(mode, facts)
-        case Mode.STOPPING | Mode.STOPPED:
+        case _:
             return _stopped(mode, facts)
 
 
