@@ -185,6 +185,21 @@ def test_a_stop_command_is_passed_on_as_it_is(daemon):
     assert daemon.receive() == (CommandMode.STOP0, "")
 
 
+@pytest.mark.parametrize("mode", [CommandMode.HOLD, CommandMode.STOP0])
+def test_silence_after_a_stop_leaves_the_motors_as_the_stop_left_them(daemon, mode):
+    daemon.send(mode=mode)
+    assert daemon.receive() == (mode, "")
+    daemon.clock.advance(1.0)
+    assert daemon.receive() == (mode, "silence")
+    assert daemon.receiver.receive().values.tolist() == [0.0, 0.0]
+
+
+def test_a_damaged_command_after_a_hold_is_a_stop(daemon):
+    daemon.send(mode=CommandMode.HOLD)
+    daemon.send_frames([b"command", b"\xff", b""])
+    assert daemon.receive() == (STOP, "malformed")
+
+
 def test_a_stop_without_names_is_obeyed_by_any_robot():
     daemon = Daemon(FakeClock(), kind=Kind.TWIST, names=NAMES)
     daemon.send()

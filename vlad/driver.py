@@ -149,7 +149,10 @@ class SensorPublisher:
 
 
 class CommandReceiver:
-    """Hands out the command that is valid now, or a stop (category 1) of its own making; never a stale one.
+    """Hands out the command that is valid now, or a stop of its own making; never a stale one.
+
+    The stop is of category 1. But motors that vlad cut (stop0) stay cut; and where its last word was `hold`,
+    and then silence, it stays `hold`: an arm that was brought to rest before vlad ended must not drop.
 
     `reason` says why it made the stop: silence (nothing came while the last command ran out), expired (it
     came too late), sequence (the number went back or repeated), crc, malformed, names (meant for another
