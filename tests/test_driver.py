@@ -197,7 +197,7 @@ def test_silence_after_a_stop_leaves_the_motors_as_the_stop_left_them(daemon, mo
 def test_a_damaged_command_after_a_hold_is_a_stop(daemon):
     daemon.send(mode=CommandMode.HOLD)
     daemon.send_frames([b"command", b"\xff", b""])
-    assert daemon.receive() == (STOP, "malformed")
+    assert daemon.receive() == (STOP, "crc")
 
 
 def test_a_stop_without_names_is_obeyed_by_any_robot():

@@ -294,7 +294,12 @@ class CommandReceiver:
         kind, names = (last.kind, last.names) if last else (Kind.TWIST, ())
         nothing = np.empty(0, np.float32)
         seq = last.seq if last else 0
-        return self._shaped(Command(seq, now_ns, 1, CommandMode.STOP1, kind, names, nothing, 0))
+        return self._shaped(Command(seq, now_ns, 1, self._stop_mode(), kind, names, nothing, 0))
+
+    def _stop_mode(self) -> CommandMode:
+        mode = self._last.mode if self._last else CommandMode.RUN
+        kept = mode is CommandMode.STOP0 or (mode is CommandMode.HOLD and self.reason == "silence")
+        return mode if kept else CommandMode.STOP1
 
     def _shaped(self, stop: Command) -> Command:
         """A stop without values, with zeros where they mean rest.
