@@ -1,0 +1,52 @@
+"""Every benchmark runs and prints what it promises. What the figures are is not judged here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools.benchmarks.__main__ import names
+from tools.benchmarks.report import at_least, at_most, percentiles
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = {
+    "jitter": ["--seconds", "1"],
+    "latency": ["--seconds", "2", "--presses", "3"],
+    "ingest": ["--seconds", "2"],
+    "start": ["--starts", "1", "--seconds", "1"],
+}
+
+
+def test_every_benchmark_is_run_here():
+    assert names() == sorted(SHORT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SHORT))
+def test_a_benchmark_prints_one_json_object_with_its_targets(name):
+    words = [sys.executable, "-m", "tools.benchmarks", name, "--json", *SHORT[name]]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["name"] == name
+    assert report["conditions"]["cpus"] >= 1
+    assert report["results"]
+    assert report["targets"]
+    for target in report["targets"]:
+        assert set(target) == {"name", "value", "limit", "ok"}
+
+
+def test_a_target_is_met_at_its_limit_and_not_beyond():
+    assert at_most("p99", 4.0, 4.0).ok
+    assert not at_most("p99", 4.01, 4.0).ok
+    assert at_least("reached", 90, 90).ok
+    assert not at_least("reached", 89, 90).ok
+
+
+def test_percentiles_of_nothing_are_an_error_and_not_a_number():
+    assert percentiles(np.arange(101), "ms")["p99_ms"] == 99
+    with pytest.raises(ValueError, match="nothing"):
+        percentiles([], "ms")
