@@ -53,7 +53,11 @@ class TopicCounters:
         if len(recent) > 2:
             return (len(recent) - 1) * NS_PER_S / max(1, recent[-1] - recent[0])
         slow = list(self._times_ns)[-3:]
-        return (len(slow) - 1) * NS_PER_S / max(1, now_ns - slow[0]) if len(slow) > 1 else 0.0
+        if len(slow) < 2:
+            return 0.0
+        intervals = len(slow) - 1
+        measured_ns, at_least_ns = slow[-1] - slow[0], (now_ns - slow[0]) * intervals // len(slow)
+        return intervals * NS_PER_S / max(1, measured_ns, at_least_ns)
 
     def admit(self, sample: Sample) -> None:
         """Count a sample that follows the one before; BadMessage for one that does not.
