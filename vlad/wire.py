@@ -38,7 +38,8 @@ from vlad.messages import (
     Mode,
     Sample,
 )
-from vlad.wire_types import CODECS, BadMessage, Buffer, Reason, names_of
+from vlad.wire_fields import BadMessage, Buffer, Reason, names_of
+from vlad.wire_types import CODECS
 
 VERSION = 1
 COMMAND_TOPIC = b"command"
