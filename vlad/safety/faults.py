@@ -247,8 +247,7 @@ _REFUSALS = (
 )  # fmt: skip
 
 FAULTS: dict[str, Fault] = {
-    fault.id: fault
-    for fault in (*_OPERATOR, *_SIGNALS, *_ACTION, *_COMPUTE, *_SPACE, *_MOTION, *_REFUSALS)
+    fault.id: fault for fault in (*_OPERATOR, *_SIGNALS, *_ACTION, *_COMPUTE, *_SPACE, *_MOTION, *_REFUSALS)
 }
 """Every fault by its id. Those of the last group only ever refuse an arming or a reset."""
 
