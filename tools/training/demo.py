@@ -22,7 +22,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 from torch.nn import functional
 
-from tools.training.demo_batch import Batch, FrameStore
+from tools.sim.world import ROBOT_RADIUS_M
+from tools.training.demo_batch import ASKED, Batch, FrameStore
 from tools.training.demo_bundle import write_bundle
 from tools.training.demo_data import Driver, Episode, Frames, Tally, join
 from tools.training.demo_model import (
@@ -41,6 +42,8 @@ from tools.training.instructions import make_tokenizer, tokens
 SEED = 7
 BATCH = 64
 LEARNING_RATE = 2e-3
+LOSS_WEIGHTS = {"action": 1.0, "clearance": 2.0, "where": 0.1, "distance": 0.1, "collision": 0.2}
+CLEARANCE_M = ROBOT_RADIUS_M + 0.08  # a chunk's way shall keep this from what the scan shows
 WARM_UP = 0.02  # of the time
 AVERAGE_SHARE = 0.002  # of the newest weights in the averaged ones, each step
 EXPERT_FRAMES_A_MINUTE = 450  # of the time given
@@ -57,7 +60,7 @@ _STEP_WEIGHT = torch.linspace(1.5, 0.5, HORIZON)[:, None]
 def main() -> None:
     """Parse the arguments, train, write the bundle."""
     parser = argparse.ArgumentParser(prog="tools/train_demo", description="Train the demo policy on the CPU.")
-    parser.add_argument("--minutes", type=float, default=35.0, help="time to take (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=32.0, help="time to take (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=MODELS / "demo" / "1", help="the bundle's folder")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -155,9 +158,7 @@ class Trainer:
             group["lr"] = max(rate, 1e-5)
         losses = self._losses(self._store.batch(BATCH))
         self._optimizer.zero_grad(set_to_none=True)
-        total = (
-            losses["action"] + 0.1 * losses["where"] + 0.1 * losses["distance"] + 0.2 * losses["collision"]
-        )
+        total = torch.stack([LOSS_WEIGHTS[name] * loss for name, loss in losses.items()]).sum()
         torch.autograd.backward(total)
         torch.nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
         self._optimizer.step()
@@ -181,6 +182,7 @@ class Trainer:
         error = functional.smooth_l1_loss(output.actions.float(), batch.actions, beta=0.1, reduction="none")
         seen = batch.cells < batch.cells.new_tensor(output.where.shape[1] - 1)
         distance = functional.smooth_l1_loss(output.distance.float(), batch.distances, reduction="none")
+        clearance = self._net.clearance(output.actions.float(), batch.scan.repeat_interleave(ASKED, 0))
         count = batch.candidates.shape[1]
         risk = self._net.collision(
             batch.candidates.flatten(0, 1),
@@ -189,6 +191,7 @@ class Trainer:
         )
         return {
             "action": (error * _STEP_WEIGHT).mean(),
+            "clearance": functional.relu(CLEARANCE_M - clearance).mean(),
             "where": functional.nll_loss(output.where.float(), batch.cells),
             "distance": (distance * seen).mean(),
             "collision": functional.binary_cross_entropy_with_logits(risk[:, 0], batch.collides.flatten()),

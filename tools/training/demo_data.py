@@ -19,6 +19,7 @@ from tools.sim.rover import Rover
 from tools.sim.sensors import Camera, Laser
 from tools.sim.world import ROBOT_RADIUS_M, Array, Pose, World, make_world
 from tools.training.demo_model import (
+    FOLLOWED,
     IMAGE_HEIGHT,
     IMAGE_WIDTH,
     MAP_HEIGHT,
@@ -242,9 +243,9 @@ def _start(world: World, rng: np.random.Generator) -> Pose:
 
 
 def _collides(world: World, poses: Array, chunks: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether a robot that follows these chunks (N,HORIZON,2) from these poses (N,3) touches anything."""
+    """Whether following these chunks (N,HORIZON,2) from poses (N,3), as long as one may, ends in a touch."""
     pose, hit = poses, np.zeros(len(poses), dtype=bool)
-    for k in range(HORIZON):
+    for k in range(FOLLOWED):
         for _ in range(2):
             pose = advance(pose, chunks[:, k].astype(float), STEP_S / 2)
             hit |= world.gap(pose[:, :2]) < ROBOT_RADIUS_M + _MARGIN_M

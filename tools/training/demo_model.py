@@ -23,6 +23,7 @@ IMAGE_MEAN, IMAGE_STD = 0.5, 0.25
 SCAN_BEAMS = 90
 SCAN_MEAN_M, SCAN_STD_M = 3.0, 1.5
 TWIST_STD = (0.5, 1.0)
+FOLLOWED = 10  # steps of a chunk that may be followed before it is too old: the risk is that of these
 ACTION_MEAN, ACTION_STD = (0.2, 0.0), (0.3, 0.7)
 
 _CHANNELS = 64
@@ -75,7 +76,7 @@ class DemoNet(nn.Module):
             nn.Linear(256, HORIZON * 2),
         )
         self.risk = nn.Sequential(
-            nn.Linear(HORIZON * 3 + 2, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)
+            nn.Linear(FOLLOWED * 3 + 2, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)
         )
         columns = torch.linspace(-1, 1, MAP_WIDTH).repeat(MAP_HEIGHT)
         rows = torch.linspace(-1, 1, MAP_HEIGHT).repeat_interleave(MAP_WIDTH)
@@ -107,6 +108,13 @@ class DemoNet(nn.Module):
 
     def collision(self, actions: Tensor, scan: Tensor, odometry: Tensor) -> Tensor:
         """Logits (B,1) that following these chunks (B,H,2) ends in a collision."""
+        actions = actions[:, :FOLLOWED]
+        clearance = self.clearance(actions, scan) / _CLEARANCE_SCALE_M
+        known = [clearance.clamp(max=5.0), actions.flatten(1), odometry]
+        return cast(Tensor, self.risk(torch.cat(known, dim=1)))
+
+    def clearance(self, actions: Tensor, scan: Tensor) -> Tensor:
+        """From the robot's centre on its way along these chunks (B,H,2) to what the scan shows: (B,H) [m]."""
         twist = actions * torch.tensor(ACTION_STD) + torch.tensor(ACTION_MEAN)
         yaw = torch.cumsum(twist[..., 1], dim=1) * STEP_S
         x = torch.cumsum(twist[..., 0] * yaw.cos(), dim=1) * STEP_S
@@ -114,9 +122,7 @@ class DemoNet(nn.Module):
         ranges = scan * SCAN_STD_M + SCAN_MEAN_M
         to_x = ranges[:, None] * self.beams[0] - x[..., None]
         to_y = ranges[:, None] * self.beams[1] - y[..., None]
-        clearance = (to_x.square() + to_y.square() + 1e-6).sqrt().amin(dim=2) / _CLEARANCE_SCALE_M
-        known = [clearance.clamp(max=5.0), actions.flatten(1), odometry]
-        return cast(Tensor, self.risk(torch.cat(known, dim=1)))
+        return (to_x.square() + to_y.square() + 1e-6).amin(dim=2).sqrt()
 
     def _sentence(self, tokens: Tensor) -> Tensor:
         """The meaning (..., words) of an instruction: its words, each as loud as its weight."""
