@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.safety.rig import arm, rover
@@ -39,6 +39,7 @@ def run(envelope: Envelope, limits: Limits, turns, measured=None):
         yield envelope
 
 
+@settings(deadline=None)
 @given(TURNS)
 def test_a_twist_stays_within_speed_and_acceleration(turns):
     limits = Limits(rover())
@@ -46,6 +47,7 @@ def test_a_twist_stays_within_speed_and_acceleration(turns):
         pass
 
 
+@settings(deadline=None)
 @given(TURNS, st.floats(-1, 1.5), st.floats(-1.02, 1.52))
 def test_positions_stay_within_their_limits_however_they_are_pushed(turns, first, second):
     limits = Limits(arm())
@@ -58,6 +60,7 @@ def test_positions_stay_within_their_limits_however_they_are_pushed(turns, first
         assert (now.position <= highest + 1e-9).all()
 
 
+@settings(deadline=None)
 @given(
     st.floats(-1, 1.5),
     st.floats(-1, 1.5),
@@ -78,6 +81,7 @@ def test_a_target_that_stands_still_is_reached_and_never_overshot(start, target,
     assert envelope.position == pytest.approx([target, target], abs=1e-4)
 
 
+@settings(deadline=None)
 @given(TURNS, st.floats(-1, 1.5))
 def test_a_joint_velocity_leaves_room_to_stop_before_the_limit(turns, position):
     limits = Limits(arm(Kind.JOINT_VELOCITY))
