@@ -158,6 +158,14 @@ async def test_commands_reach_a_motor_driver_and_follow_the_plan(running, tmp_pa
         assert command.source_stamp_ns > 0
 
 
+async def test_a_command_that_the_writer_refuses_is_an_estop(running):
+    names, nan = tuple(AXES), np.full(2, np.nan, np.float32)
+    running.watchdog.writer.send(CommandMode.RUN, Kind.TWIST, names, nan, 0)
+    await asyncio.sleep(0.05)
+    assert running.verdicts[-1].mode is Mode.ESTOP
+    assert running.watchdog.writer.last.mode is CommandMode.STOP0
+
+
 async def test_the_last_resort_is_a_stop_without_numbers(running, tmp_path):
     with CommandReceiver(f"ipc://{tmp_path}/commands.sock", context=running.context) as motor:
         while motor.receive().mode is CommandMode.STOP1:

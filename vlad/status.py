@@ -115,7 +115,9 @@ def _commands(daemon: Daemon) -> dict[str, Any]:
 
 
 def _signals(daemon: Daemon, now_ns: int) -> dict[str, Any]:
+    """`dropped` counts the samples of the policy's inputs that no inference used."""
     rows = {}
+    used = daemon.inference.policy.topics if daemon.inference else ()
     for topic, known in daemon.settings.signals.items():
         sample = daemon.ingest.latest[topic].peek()
         counter = daemon.ingest.counters[topic]
@@ -125,7 +127,7 @@ def _signals(daemon: Daemon, now_ns: int) -> dict[str, Any]:
             "age_s": round((now_ns - sample.stamp_ns) / NS_PER_S, 4) if sample else None,
             "rate_hz": round(counter.rate_hz(now_ns), 1),
             "received": counter.received,
-            "dropped": daemon.ingest.latest[topic].dropped,
+            "dropped": daemon.ingest.latest[topic].dropped if topic in used else 0,
             "bad": dict(counter.bad),
         }
     return rows

@@ -121,6 +121,8 @@ class Watchdog:
         command = self.writer.send(
             verdict.command_mode, verdict.kind, verdict.names, verdict.values, verdict.source_stamp_ns
         )
+        if self.writer.fault:
+            self.kernel.estop(f"the command writer refused a command: {self.writer.fault}")
         if verdict.command_mode is CommandMode.RUN and command.source_stamp_ns > self._source_ns:
             self._source_ns = command.source_stamp_ns
             self.age_ns.add(command.stamp_ns - command.source_stamp_ns)
