@@ -21,8 +21,6 @@ NUMBER = st.floats(width=32) | st.floats(-3, 3, width=32)
 PAIR = st.tuples(NUMBER, NUMBER)
 SANE_PAIR = st.tuples(st.floats(-2.5, 2.5, width=32), st.floats(-2.5, 2.5, width=32))
 UNHURRIED = hypothesis(deadline=None, suppress_health_check=list(HealthCheck))
-    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
 MOVING = ("active", "degraded")
 ACTS = st.sampled_from([""] * 12 + ["arm"] * 6 + ["reset", "disarm", "stop", "estop"])
 
