@@ -50,6 +50,18 @@ _ROVER = f"""
 </body>
 """
 
+_MOTORS_AND_IMU = """
+<actuator>
+  <velocity joint="left_wheel" kv="0.6" forcerange="-2 2"/>
+  <velocity joint="right_wheel" kv="0.6" forcerange="-2 2"/>
+</actuator>
+<sensor>
+  <framequat objtype="site" objname="imu"/>
+  <gyro site="imu"/>
+  <accelerometer site="imu"/>
+</sensor>
+"""
+
 
 def build(world: World) -> mujoco.MjModel:
     """The compiled model: geoms named "floor", "wall_*", "target_*", "obstacle_*", "shell"."""
@@ -78,15 +90,7 @@ def mjcf(world: World) -> str:
     {"".join(things)}
     {_ROVER.format(x=x, y=y, yaw=yaw).replace("<geom ", f'<geom group="{ROVER_GROUP}" ')}
   </worldbody>
-  <actuator>
-    <velocity joint="left_wheel" kv="0.6" forcerange="-2 2"/>
-    <velocity joint="right_wheel" kv="0.6" forcerange="-2 2"/>
-  </actuator>
-  <sensor>
-    <framequat objtype="site" objname="imu"/>
-    <gyro site="imu"/>
-    <accelerometer site="imu"/>
-  </sensor>
+  {_MOTORS_AND_IMU}
 </mujoco>"""
 
 

@@ -51,16 +51,16 @@ class Outcome:
     seconds: float = 0.0
     nearest_m: float = 9.0
     held: Counter[str] = field(default_factory=Counter)
-    """Ticks in which the kernel held the robot or had it slow down, by fault."""
+    """Ticks in which the kernel held the robot, by fault."""
     risk: list[float] = field(default_factory=list)
     """Collision probability of each chunk."""
 
 
 class Drive:
-    """One robot in one world with one instruction; `run` takes it to its end."""
+    """One robot in one world; each `run` goes on from where the one before ended."""
 
     def __init__(
-        self, world: World, target: str, policy: Policy, settings: Settings, robot: Robot, delay_ticks: int
+        self, world: World, policy: Policy, settings: Settings, robot: Robot, delay_ticks: int
     ) -> None:
         """`delay_ticks`: from a picture to the chunk that was made from it, in ticks of the safety kernel."""
         self._world, self._policy, self._delay = world, policy, delay_ticks
@@ -70,30 +70,33 @@ class Drive:
         self._clock = FakeClock()
         self._kernel = Kernel(robot, settings, None)
         self._follower = Follower(round(settings.policy.blend_s * NS_PER_S))
-        self._instruction = f"go to the {target}"
+        self._instruction = ""
         self._samples: dict[str, Sample] = {}
         self._chunk: Chunk | None = None
         self._due = 0
-        self.outcome = Outcome(target)
 
-    def run(self) -> Outcome:
-        """Drive until the robot stands in front of a target, touches something, or the time is up."""
-        rest, ticks = 0, round(TIME_LIMIT_S / TICK_S)
-        for tick in range(ticks):
+    def run(self, target: str) -> Outcome:
+        """Drive until the robot stands in front of any target, touches something, or the time is up."""
+        self._instruction, self._chunk = f"go to the {target}", None
+        self._follower.clear()
+        outcome, rest = Outcome(target), 0
+        for tick in range(round(TIME_LIMIT_S / TICK_S)):
             self._sense(tick)
-            self._infer(tick)
-            self._act(self._judge())
-            at = next(
-                (t.name for t in self._world.targets if reached(t, self._rover.pose, self._rover.twist)), None
-            )
+            self._infer(tick, outcome)
+            self._act(self._judge(), outcome)
+            outcome.seconds = (tick + 1) * TICK_S
+            at = self._in_front_of()
             rest = rest + 1 if at else 0
-            self.outcome.seconds = self._rover.time_s
-            self.outcome.collided = self._rover.collided
             if rest == _REST_TICKS:
-                self.outcome.reached = at
-            if rest == _REST_TICKS or self._rover.collided:
+                outcome.reached = at
+            if rest == _REST_TICKS or outcome.collided:
                 break
-        return self.outcome
+        return outcome
+
+    def _in_front_of(self) -> str | None:
+        """The target that is reached now."""
+        pose, twist = self._rover.pose, self._rover.twist
+        return next((target.name for target in self._world.targets if reached(target, pose, twist)), None)
 
     def _sense(self, tick: int) -> None:
         """The samples that the drivers would send now."""
@@ -118,11 +121,11 @@ class Drive:
             yield "laser", LaserScan(-np.pi, step, LASER_RANGE_MIN_M, LASER_RANGE_MAX_M, self._laser.ranges())
             yield "camera", Image("rgb8", self._camera.image())
 
-    def _infer(self, tick: int) -> None:
+    def _infer(self, tick: int, outcome: Outcome) -> None:
         """A chunk from each picture, which the follower gets `delay_ticks` later."""
         if tick % FRAME_TICKS == 0:
             self._chunk, self._due = self._policy.infer(self._samples), tick + self._delay
-            self.outcome.risk.append(self._chunk.collision or 0.0)
+            outcome.risk.append(self._chunk.collision or 0.0)
         if self._chunk is not None and tick >= self._due:
             if self._kernel.admit(self._chunk, self._clock.now_ns()):
                 self._follower.put(self._chunk, self._clock.now_ns())
@@ -135,13 +138,14 @@ class Drive:
             self._kernel.arm(inputs)
         return self._kernel.judge(inputs)
 
-    def _act(self, verdict: Verdict) -> None:
+    def _act(self, verdict: Verdict, outcome: Outcome) -> None:
         """Do what the kernel says for one tick; a stop without values is braked by the wheels."""
         linear, angular = (float(value) for value in verdict.values) if len(verdict.values) else (0.0, 0.0)
         self._rover.command(linear, angular)
         if verdict.command_mode is not CommandMode.RUN:
-            self.outcome.held.update(fault.fault.id for fault in verdict.faults)
+            outcome.held.update(fault.fault.id for fault in verdict.faults)
         self._rover.step()
         self._clock.advance(TICK_S)
         gap = self._world.gap(np.array([self._rover.pose[:2]]))[0]
-        self.outcome.nearest_m = min(self.outcome.nearest_m, float(gap))
+        outcome.nearest_m = min(outcome.nearest_m, float(gap))
+        outcome.collided = self._rover.collided
