@@ -33,6 +33,7 @@ from vlad.policy.policy import Policy
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
 from vlad.record.events import EventLog
+from vlad.safety.faults import Finding, active
 from vlad.safety.kernel import ActiveFault, Kernel, Verdict
 from vlad.status import fault_rows, status_report
 from vlad.supervisor import Part, supervise
@@ -281,7 +282,11 @@ class Daemon:
         return status_report(self)
 
     def arm(self, who: str) -> list[dict[str, Any]]:
-        return self._act("arm", who, self.kernel.arm(self.watchdog.sample()))
+        inputs = self.watchdog.sample()
+        if self._stopping.is_set():
+            finding = Finding("not_disarmed", "daemon", "vlad is stopping")
+            return self._act("arm", who, (active(finding, inputs.now_ns),))
+        return self._act("arm", who, self.kernel.arm(inputs))
 
     def reset(self, who: str) -> list[dict[str, Any]]:
         return self._act("reset", who, self.kernel.reset(self.watchdog.sample()))
