@@ -80,7 +80,7 @@ class Imu:
 
 @dataclass(frozen=True, slots=True)
 class Battery:
-    """`percentage` is 0 to 1; volts, amperes (negative while discharging), degrees Celsius; NaN: not measured."""
+    """`percentage` is 0 to 1; volts, amperes (negative: discharging), degrees Celsius; NaN: not measured."""
 
     percentage: float
     voltage: float
@@ -255,7 +255,7 @@ class Sample:
 
 
 class Kind(StrEnum):
-    """What the numbers of a command mean: m/s and rad/s; rad or m; offsets from the measured position; rad/s."""
+    """What a command's numbers mean: m/s and rad/s; rad or m; offset from the measured position; rad/s."""
 
     TWIST = "twist"
     JOINT_POSITION = "joint_position"
