@@ -58,10 +58,16 @@ def watch(
     shared: SharedPlacement,
     going_on: Callable[[], bool],
 ) -> None:
-    """Publish what the eye sees, stamped with the time of its pose, until `going_on` says no."""
+    """Publish what the eye sees, stamped with the time of its pose, until `going_on` says no.
+
+    Besides vlad, whoever binds DIR/viewers.sock gets it, to show it to people.
+    """
     pace = Pace(1 / rate_hz)
     rover: Rover | None = None
-    with SensorPublisher(f"ipc://{run_dir}/sensors.sock", topic, TOPICS[topic], topic) as publisher:
+    with (
+        SensorPublisher(f"ipc://{run_dir}/sensors.sock", topic, TOPICS[topic], topic) as publisher,
+        SensorPublisher(f"ipc://{run_dir}/viewers.sock", topic, TOPICS[topic], topic) as viewers,
+    ):
         while going_on():
             pace.wait()
             placement = shared.read()
@@ -71,4 +77,6 @@ def watch(
                 rover = Rover(make_world(placement.seed))
                 eye = make_eye(rover, placement.seed)
             rover.place(placement.pose)
-            publisher.publish(eye.look(), placement.stamp_ns)
+            seen = eye.look()
+            publisher.publish(seen, placement.stamp_ns)
+            viewers.publish(seen, placement.stamp_ns)
