@@ -13,10 +13,9 @@ from tools.benchmarks.rig import rig
 from vlad.messages import Image
 from vlad.wire import decode_sample, encode_sample
 
-_FEED = [f"camera{number}:image:30:640x480" for number in range(4)] + [
-    "joints:joint_state:1000",
-    "odometry:odometry:1000",
-]
+_CAMERAS = [f"camera{number}:image:30:640x480" for number in range(4)]
+_SMALL = ["joints:joint_state:1000", "odometry:odometry:1000"]
+_FEED = [*_CAMERAS, *_SMALL]
 _SIGNALS = {line.split(":")[0]: {"type": line.split(":")[1]} for line in _FEED}
 
 
@@ -42,7 +41,8 @@ def _copies() -> int:
 def run(arguments: argparse.Namespace) -> Report:
     with rig(_SIGNALS) as bench:
         ready_s = bench.start_daemon("vlad", "--config", bench.write_settings())
-        bench.feed(_FEED)
+        bench.feed(_CAMERAS)
+        bench.feed(_SMALL)
         time.sleep(2)
         before = bench.call("status")
         began_cpu, began_s = sum(bench.daemon.cpu_times()[:2]), time.monotonic()

@@ -1,16 +1,19 @@
 """What vlad adds: camera message received to command received, and e-stop sent to stop received.
 
-Drivers, daemon and motor are processes of their own on real sockets. The model does nothing, so what is
-measured is vlad's own time. The time of a frame on its way into the daemon is given apart (`transport`).
+Drivers, daemon and motor are processes of their own on real sockets. The model does next to nothing; its own
+bare run, timed in this process, is taken off. The time of a frame on its way into the daemon is given apart
+(`transport`).
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import zmq
 
 from tools.benchmarks.report import Report, at_most, machine, percentiles
@@ -20,6 +23,7 @@ from vlad.messages import Command, CommandMode, EStop
 from vlad.wire import decode_command
 
 _SIZES = {"640x480": 1.0, "1920x1080": 2.5}
+_MODEL_SIZE = 224
 _NS_PER_MS = 1e6
 
 
@@ -50,7 +54,7 @@ class Motor:
 def _frames(size: str, seconds: float) -> dict[str, Any]:
     """Follow each frame from the camera driver to the motor driver."""
     with rig({"camera": {"type": "image", "max_age_s": 0.5}}) as bench:
-        folder = write_policy(bench.folder / "models" / "bench", "camera", 224, rounds=0)
+        folder = write_policy(bench.folder / "models" / "bench", "camera", _MODEL_SIZE, rounds=0)
         bench.policy.update(bundle=str(folder), rate_hz=1000.0)
         notes = bench.folder / "notes.npz"
         bench.start_daemon("tools.benchmarks.host", bench.write_settings(), notes)
@@ -60,14 +64,30 @@ def _frames(size: str, seconds: float) -> dict[str, Any]:
         arrived = _first_commands(bench, seconds)
         bench.stop(host)
         kept = np.load(notes)
+        model_ns = _bare_run_ns(folder / "model.onnx")
     received = dict(zip(kept["stamp_ns"].tolist(), kept["received_ns"].tolist(), strict=True))
-    added = [at_ns - received[stamp_ns] for stamp_ns, at_ns in arrived.items() if stamp_ns in received]
+    added = [
+        at_ns - received[stamp_ns] - model_ns for stamp_ns, at_ns in arrived.items() if stamp_ns in received
+    ]
     transport = kept["received_ns"] - kept["stamp_ns"]
     return {
         "frames": len(added),
         "added": percentiles(np.array(added) / _NS_PER_MS, "ms"),
         "transport": percentiles(transport / _NS_PER_MS, "ms"),
+        "model_p50_ms": round(model_ns / _NS_PER_MS, 4),
     }
+
+
+def _bare_run_ns(model: Path) -> float:
+    """The median time of the bare runtime on this model."""
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    image = {"image": np.zeros((1, 3, _MODEL_SIZE, _MODEL_SIZE), np.float32)}
+    times_ns = []
+    for _ in range(200):
+        began_ns = time.monotonic_ns()
+        session.run(None, image)
+        times_ns.append(time.monotonic_ns() - began_ns)
+    return float(np.median(times_ns))
 
 
 def _first_commands(bench: Rig, seconds: float) -> dict[int, int]:
@@ -91,7 +111,7 @@ def _presses(count: int) -> dict[str, float]:
     }
     delays = []
     with rig(signals) as bench:
-        folder = write_policy(bench.folder / "models" / "bench", "camera", 224, rounds=0)
+        folder = write_policy(bench.folder / "models" / "bench", "camera", _MODEL_SIZE, rounds=0)
         bench.policy.update(bundle=str(folder), rate_hz=30.0)
         bench.start_daemon("vlad", "--config", bench.write_settings())
         bench.feed(["camera:image:30:640x480"])

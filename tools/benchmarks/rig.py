@@ -29,39 +29,37 @@ ROOT = Path(__file__).resolve().parents[2]
 HORIZON, STEP_S = 20, 0.1
 
 
+def _nodes(rounds: int) -> list[onnx.NodeProto]:
+    """actions = plan + 0 * (mean of the image + mean of the last matrix product)."""
+    nodes = [helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0)]
+    if rounds:
+        nodes.append(helper.make_node("Add", ["seed", "mean"], ["m0"]))
+        nodes += [
+            helper.make_node("MatMul", [f"m{number}", "weights"], [f"m{number + 1}"])
+            for number in range(rounds)
+        ]
+        nodes.append(helper.make_node("ReduceMean", [f"m{rounds}"], ["product"], keepdims=0))
+    nodes.append(helper.make_node("Mul", ["product" if rounds else "mean", "zero"], ["nothing"]))
+    nodes.append(helper.make_node("Add", ["plan", "nothing"], ["actions"]))
+    return nodes
+
+
 def write_policy(folder: Path, signal_name: str, size: int, rounds: int) -> Path:
     """A bundle whose model reads an image and costs `rounds` 512 x 512 matrix products; it drives slowly on.
 
-    With no rounds it does nothing, so that what is measured is vlad's own time.
+    With no rounds it does next to nothing, so that what is measured is vlad's own time.
     """
     folder.mkdir(parents=True)
-    weights = np.random.default_rng(0).normal(0, 0.01, (512, 512)).astype(np.float32)
-    seed = np.ones((512, 512), np.float32)
-    plan = np.full((1, HORIZON, 2), 0.05, np.float32)
-    zero = np.zeros((1,), np.float32)
-    constants = [
-        numpy_helper.from_array(array, name)
-        for name, array in (("weights", weights), ("seed", seed), ("plan", plan), ("zero", zero))
-    ]
-    nodes = [
-        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
-        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
-        helper.make_node("Add", ["seed", "nothing"], ["m0"]),
-    ]
-    nodes += [
-        helper.make_node("MatMul", [f"m{number}", "weights"], [f"m{number + 1}"]) for number in range(rounds)
-    ]
-    nodes += [
-        helper.make_node("ReduceMean", [f"m{rounds}"], ["product"], keepdims=0),
-        helper.make_node("Mul", ["product", "zero"], ["still_nothing"]),
-        helper.make_node("Add", ["plan", "still_nothing"], ["actions"]),
-    ]
+    constants = {"plan": np.full((1, HORIZON, 2), 0.05, np.float32), "zero": np.zeros((1,), np.float32)}
+    if rounds:
+        constants["weights"] = np.random.default_rng(0).normal(0, 0.01, (512, 512)).astype(np.float32)
+        constants["seed"] = np.ones((512, 512), np.float32)
     graph = helper.make_graph(
-        nodes,
+        _nodes(rounds),
         "bench",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, size, size))],
         [helper.make_tensor_value_info("actions", TensorProto.FLOAT, (1, HORIZON, 2))],
-        constants,
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, folder / "model.onnx")
