@@ -1,7 +1,8 @@
 """The real daemon in a process, with a notebook: what the benchmarks need to know and no operator asks.
 
 `python -m tools.benchmarks.host SETTINGS NOTES --pace ticker|sleep|call_at`: runs until SIGTERM, then
-writes NOTES (npz): `late_ns` of every tick, `stamp_ns` and `received_ns` of every camera frame.
+writes NOTES (npz): `late_ns` of every tick, `stamp_ns` and `received_ns` of every camera frame, and of every
+chunk the frame's stamp `chunk_ns` and the model's own run `model_ns`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import uvloop
 from vlad.clock import NS_PER_S, Clock, SystemClock, Tick, Ticker
 from vlad.config import Robot, Settings, load_settings
 from vlad.daemon import Daemon
-from vlad.messages import Image, Sample
+from vlad.messages import Chunk, Image, Sample
 from vlad.policy.policy import Policy
 
 
@@ -67,6 +68,7 @@ class NotingDaemon(Daemon):
         self._pace = pace
         self.late_ns = array("q")
         self.frames = array("q")
+        self.chunks = array("q")
 
     def _build(self, closing: contextlib.AsyncExitStack, policy: Policy | None) -> None:
         super()._build(closing, policy)
@@ -83,6 +85,13 @@ class NotingDaemon(Daemon):
             return tick
 
         self.watchdog.ticker.wait = noting_wait  # type: ignore[method-assign]
+        admit = self.kernel.admit
+
+        def noting_admit(chunk: Chunk, now_ns: int) -> bool:
+            self.chunks.extend((chunk.stamp_ns, chunk.inference_ns))
+            return admit(chunk, now_ns)
+
+        self.kernel.admit = noting_admit  # type: ignore[method-assign]
 
     def _on_sample(self, sample: Sample) -> None:
         if isinstance(sample.data, Image):
@@ -91,8 +100,14 @@ class NotingDaemon(Daemon):
 
     def save(self, path: Path) -> None:
         frames = np.array(self.frames, np.int64).reshape(-1, 2)
+        chunks = np.array(self.chunks, np.int64).reshape(-1, 2)
         np.savez(
-            path, late_ns=np.array(self.late_ns, np.int64), stamp_ns=frames[:, 0], received_ns=frames[:, 1]
+            path,
+            late_ns=np.array(self.late_ns, np.int64),
+            stamp_ns=frames[:, 0],
+            received_ns=frames[:, 1],
+            chunk_ns=chunks[:, 0],
+            model_ns=chunks[:, 1],
         )
 
 
