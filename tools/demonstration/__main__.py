@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
@@ -57,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     clock, view = SystemClock(), View(Referee(arguments.seed, task=arguments.task))
     # With --json standard output is for the object alone; the display goes to the other one.
     console = Console(stderr=arguments.json)
-    live = console.is_terminal and not arguments.headless
+    capable = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
+    live = capable and not arguments.headless
     output: Output
     if live:
         full_speed = robot.axes["linear_x"].velocity, robot.axes["angular_z"].velocity
@@ -96,4 +98,8 @@ def _report(summary: dict[str, Any], as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # the reader of our lines is gone; everything has been ended in order
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -19,7 +19,8 @@ class CameraView:
 
     def __init__(self, run_dir: Path) -> None:
         self._clock = SystemClock()
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self._socket = context.socket(zmq.SUB)
         self._socket.rcvhwm = 2
         self._socket.linger = 0
         self._socket.subscribe(_TOPIC)

@@ -58,7 +58,7 @@ class Dashboard:
         self._map: SceneMap | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        for number, line in enumerate(self._rows(options.max_width, options.height or 24)):
+        for number, line in enumerate(self._rows(options.max_width, options.max_height)):
             if number:
                 yield Segment.line()
             yield from line
@@ -66,8 +66,9 @@ class Dashboard:
     def _rows(self, width: int, height: int) -> Block:
         divided = plan(width, height)
         text_width = width - divided.width - 2
-        text = panel(self._view, text_width, self._full_speed)
         body = height - 1
+        room = divided.scene if divided.scene and not divided.stacked else body - _EVENTS_HEIGHT - 4
+        text = panel(self._view, text_width, room, self._full_speed)
         if not divided.scene:
             rows = [*boxed(text, text_width, "vlad"), *self._events(width, body - len(text) - 2)]
         elif divided.stacked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import IO, Protocol, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -50,7 +50,7 @@ class Screen:
 class Lines:
     """One line a second and one for each event, without control codes."""
 
-    def __init__(self, view: View, stream: TextIO, now_s: Callable[[], float]) -> None:
+    def __init__(self, view: View, stream: IO[str], now_s: Callable[[], float]) -> None:
         self._view = view
         self._stream = stream
         self._now_s = now_s

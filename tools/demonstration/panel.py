@@ -20,7 +20,7 @@ from tools.demonstration.pictures import Row
 from tools.demonstration.view import View
 
 _LABEL_WIDTH = 9
-_BAR_WIDTH = 15
+_BAR_WIDTH = 13
 _RISKY = 0.5
 _MODES = {
     "active": "bold #0b1a10 on #5fd38d",
@@ -53,22 +53,30 @@ def header(view: View, width: int) -> Row:
         ("  collisions ", LABEL), (f"{score.collisions}", LEVELS["DANGER"] if score.collisions else STRONG),
         (f"  {clock(view.elapsed_s)} ", PLAIN),
     ]  # fmt: skip
-    gap = width - sum(len(text) for text, _ in left + right)
-    return row(width, *left, (" " * max(gap, 0), PLAIN), *right)
+    for shown in (right, right[2:4] + right[-1:], []):
+        gap = width - sum(len(text) for text, _ in left + shown)
+        if gap >= 0:
+            return row(width, *left, (" " * gap, PLAIN), *shown)
+    return row(width, *left)
 
 
-def panel(view: View, width: int, full_speed: tuple[float, float]) -> Block:
-    """Task, motion, policy, tick and faults; before the daemon answers, what is waited for."""
+def panel(view: View, width: int, height: int, full_speed: tuple[float, float]) -> Block:
+    """Task, faults, motion, policy and tick; before the daemon answers, what is waited for.
+
+    The groups stand apart if `height` allows it.
+    """
     if not view.status:
         return [row(width), *paragraph(width - 1, view.waiting, PLAIN, indent=1)]
     groups = (
         _task(view, width),
+        _faults(view, width),
         _motion(view, width, full_speed),
         _policy(view, width),
         _tick(view, width),
-        _faults(view, width),
     )
-    return [line for group in groups for line in (*group, row(width))][:-1]
+    rows = [line for group in groups for line in group]
+    apart = [line for group in groups for line in (*group, row(width))][:-1]
+    return apart if len(apart) <= height else rows
 
 
 def events(view: View, width: int, height: int) -> Block:
@@ -158,10 +166,9 @@ def _tick(view: View, width: int) -> Block:
             (f" at {tick.get('hz', 0)} Hz", LABEL),
             ("   missed ", LABEL),
             (f"{missed}", LEVELS["WARNING"] if missed else PLAIN),
-            ("   > 1 ms ", LABEL),
-            (f"{late}", PLAIN),
         ),
         _percentiles(width, "late", tick, "late", ".2f"),
+        row(width, _label(""), (f"{late:>6}", STRONG), (" by more than 1 ms", LABEL)),
     ]
 
 

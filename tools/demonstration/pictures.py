@@ -22,8 +22,9 @@ Row: TypeAlias = list[Segment]
 _QUANTUM = 8  # colour steps that nobody sees; equal neighbours become one piece of text
 _FINE = 4  # the scene is drawn this many times larger, then averaged
 _WALL_M = 0.12
-_TILE_M = 0.5
-_FLOOR, _FLOOR_DARK, _WALL, _OUTSIDE = (62, 68, 80), (54, 60, 71), (156, 162, 174), (16, 18, 24)
+_SMALLEST_ROVER = 2.0  # pixels, so that one can see where it looks
+_TILE_M = 1.0
+_FLOOR, _FLOOR_DARK, _WALL, _OUTSIDE = (60, 68, 84), (52, 60, 76), (156, 164, 180), (12, 20, 28)
 _THINGS = {
     "red": (240, 62, 62),
     "green": (55, 190, 90),
@@ -34,8 +35,8 @@ _THINGS = {
 _VIEW_M = 1.3
 _VIEW_RAD = math.radians(120.0)
 _VIEW_SHARE = 0.16
-_ROVER, _NOSE, _MARK, _TRAIL = (236, 239, 244), (20, 24, 32), (255, 255, 255), (120, 190, 255)
-_HIT = (255, 90, 70)
+_ROVER, _NOSE, _MARK, _TRAIL = (40, 220, 240), (255, 255, 255), (255, 255, 255), (36, 132, 164)
+_HIT = (255, 90, 220)
 
 
 def half_blocks(pixels: Pixels) -> list[Row]:
@@ -96,7 +97,7 @@ class SceneMap:
         along = (np.arange(count) + 0.5) / self._scale - self._extent_m / 2
         x, y = np.meshgrid(along, -along)
         tiles = (np.floor(x / _TILE_M) + np.floor(y / _TILE_M)) % 2
-        picture = np.where(tiles[..., None] == 0, np.uint8(_FLOOR), np.uint8(_FLOOR_DARK))
+        picture = np.array([_FLOOR, _FLOOR_DARK], np.uint8)[tiles.astype(int)]
         beyond = np.maximum(abs(x) - self.world.size_x / 2, abs(y) - self.world.size_y / 2)
         picture[beyond > 0] = _WALL
         picture[beyond > _WALL_M] = _OUTSIDE
@@ -129,11 +130,11 @@ class SceneMap:
 
     def _draw_rover(self, picture: Pixels, pose: Pose, colour: tuple[int, int, int]) -> None:
         x, y, yaw = pose
-        cv2.circle(picture, self._pixel(x, y), round(ROBOT_RADIUS_M * self._scale), colour, -1, cv2.LINE_AA)
-        nose = [(0.2, 0.0), (-0.06, 0.12), (-0.06, -0.12)]
-        cos, sin = math.cos(yaw), math.sin(yaw)
-        corners = [self._pixel(x + a * cos - b * sin, y + a * sin + b * cos) for a, b in nose]
-        cv2.fillPoly(picture, [np.array(corners, np.int32)], _NOSE, cv2.LINE_AA)
+        radius = max(ROBOT_RADIUS_M * self._scale, _SMALLEST_ROVER * _FINE)
+        at = np.array(self._pixel(x, y))
+        ahead = at + 1.3 * radius * np.array([math.cos(yaw), -math.sin(yaw)])
+        cv2.circle(picture, at.tolist(), round(radius), colour, -1, cv2.LINE_AA)
+        cv2.line(picture, at.tolist(), np.rint(ahead).astype(int).tolist(), _NOSE, _FINE, cv2.LINE_AA)
 
     def _pixel(self, x: float, y: float) -> tuple[int, int]:
         half = self._extent_m / 2

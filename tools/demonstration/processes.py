@@ -57,9 +57,10 @@ class Process:
         return times.user + times.system, int(memory.rss)
 
     def stop(self, timeout_s: float = 12.0) -> bool:
-        """SIGTERM, and SIGKILL if that does not end it in time; whether it ended by itself, with status 0."""
-        if self._process.poll() is None:
-            self._process.terminate()
+        """SIGTERM, and SIGKILL if that does not end it in time. False: it did not end in order on SIGTERM."""
+        if self._process.poll() is not None:
+            return True
+        self._process.terminate()
         try:
             return self._process.wait(timeout_s) == 0
         except subprocess.TimeoutExpired:

@@ -20,7 +20,7 @@ FIRST_SEED = 3_000_000  # worlds that neither training nor evaluation has seen
 _WORLDS_PER_RUN = 1_000
 _EPISODES_PER_WORLD = 3
 _PAUSE_S = 1.2
-_HELD_S = 6.0  # a stop that has not cleared by itself after this long will not
+_HELD_S = 5.0  # a stop that has not cleared by itself after this long will not
 _MOVING = ("active", "degraded")
 
 

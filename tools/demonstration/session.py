@@ -33,7 +33,6 @@ _ARM_TIMEOUT_S = 20.0
 _REST_TIMEOUT_S = 5.0
 _SETTLE_S = 0.3  # after a jump to another world, until every sensor has seen it
 _PATIENCE_S = 1.5
-_SILENT_KINDS = ("act",)  # the demo's own doings, which it tells in other words
 
 
 class DemoError(Exception):
@@ -112,15 +111,15 @@ class Session:
     def _take_leave(self) -> None:
         """No task, disarmed, at rest; then the last numbers. What fails here is dead, and said elsewhere."""
         daemon, measured = self._connected(), self.measured
+        if measured.armed_s is not None:
+            measured.seconds = self._elapsed_s() - measured.armed_s
+        cpu_s, measured.memory_bytes = self._vlad.usage()
+        measured.cpu_s += cpu_s
         with contextlib.suppress(ControlError):
             daemon.tell("")
             daemon.disarm()
             measured.status = self._until_at_rest(daemon)
             measured.inferences += measured.status["policy"]["inferences"]
-        cpu_s, measured.memory_bytes = self._vlad.usage()
-        measured.cpu_s += cpu_s
-        if measured.armed_s is not None:
-            measured.seconds = self._elapsed_s() - measured.armed_s
         self._take_events(daemon)
 
     def _until_at_rest(self, daemon: Daemon) -> dict[str, Any]:
@@ -216,8 +215,8 @@ class Session:
         for event in daemon.take_events():
             if reason := stop_reason(event):
                 self.measured.stops.append(reason)
-            if event["kind"] not in _SILENT_KINDS:
-                self._note(event["level"], f"{event['kind']}: {clean(event['text'])}")
+            if text := _told(event):
+                self._note(event["level"], clean(text))
 
     def _note(self, level: str, text: str) -> None:
         self._output.happened(self._view.note(level, text))
@@ -228,6 +227,20 @@ class Session:
 
     def _elapsed_s(self) -> float:
         return (self._clock.now_ns() - self._began_ns) / NS_PER_S
+
+
+def _told(event: dict[str, Any]) -> str:
+    """An event of the daemon in words; empty for what the demo itself did, and tells in other words."""
+    match event["kind"]:
+        case "act":
+            return ""
+        case "task":
+            task = event["data"]["task"]
+            return f'told "{task}"' if task else ""
+        case "mode" | "start" | "stop":
+            return str(event["text"])
+        case kind:
+            return f"{kind}: {event['text']}"
 
 
 def _listed(refusals: list[dict[str, Any]]) -> str:
