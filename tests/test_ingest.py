@@ -21,7 +21,7 @@ from vlad.driver import SensorPublisher
 from vlad.ingest import Ingest, TopicCounters
 from vlad.messages import EStop, Image, Instruction, JointState, Sample, Twist
 from vlad.wire import encode_sample
-from vlad.wire_fields import BadMessage
+from vlad.wire.fields import BadMessage
 
 SIGNALS = {
     "camera": {"type": "image"},

@@ -32,8 +32,8 @@ from vlad.wire import (
     encode_heartbeat,
     encode_sample,
 )
-from vlad.wire_fields import BadMessage, Reason
-from vlad.wire_types import CODECS
+from vlad.wire.fields import BadMessage, Reason
+from vlad.wire.types import CODECS
 
 NOW, WALL = 10**12, 17 * 10**17
 JOINTS = JointState(("a", "b"), position=np.array([1, 2], np.float32), effort=np.array([3, 4], np.float32))

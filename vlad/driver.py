@@ -58,7 +58,7 @@ from vlad.wire import (
     decode_heartbeat,
     encode_sample,
 )
-from vlad.wire_fields import BadMessage, Reason
+from vlad.wire.fields import BadMessage, Reason
 
 StopReason: TypeAlias = Literal["", "silence", "expired", "sequence", "crc", "malformed", "names"]
 

@@ -19,7 +19,7 @@ from vlad.curve import Gate, bind, bind_curve
 from vlad.messages import Sample
 from vlad.queues import Latest
 from vlad.wire import decode_sample, topic_of
-from vlad.wire_fields import BadMessage, Buffer, Reason
+from vlad.wire.fields import BadMessage, Buffer, Reason
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """What flows through vlad: sensor samples, action chunks and commands, as frozen types.
 
 Units are SI and frames follow REP 103 and REP 105; names follow sensor_msgs, geometry_msgs and nav_msgs.
-How they look on the wire is in wire.py. Arrays are read-only views on the bytes that were received.
+How they look on the wire is in wire/. Arrays are read-only views on the bytes that were received.
 """
 
 from __future__ import annotations

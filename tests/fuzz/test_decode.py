@@ -16,8 +16,8 @@ from vlad.wire import (
     encode_heartbeat,
     encode_sample,
 )
-from vlad.wire_fields import BadMessage
-from vlad.wire_types import CODECS
+from vlad.wire.fields import BadMessage
+from vlad.wire.types import CODECS
 
 NOW, WALL = 10**12, 17 * 10**17
 JUNK = st.recursive(

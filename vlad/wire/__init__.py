@@ -2,7 +2,7 @@
 
 Sensors: `[topic, header, payload?]`. The header is a msgpack map with `v`, `type`, `seq`, `stamp_ns`, `clock`
 ("monotonic": CLOCK_MONOTONIC of this machine; "realtime": nanoseconds since 1970), `frame_id` and the keys of
-its type (wire_types.py). Numbers of a payload are little endian. Unknown keys are ignored.
+its type (types.py). Numbers of a payload are little endian. Unknown keys are ignored.
 
 Commands: `[b"command", header, values]`, header keys `v`, `seq`, `stamp_ns`, `ttl_ms`, `mode`, `kind`,
 `names`, `source_stamp_ns` and, always last, `crc32`, always packed as a msgpack uint32 (0xce and four bytes,
@@ -38,8 +38,8 @@ from vlad.messages import (
     Mode,
     Sample,
 )
-from vlad.wire_fields import BadMessage, Buffer, Reason, names_of
-from vlad.wire_types import CODECS
+from vlad.wire.fields import BadMessage, Buffer, Reason, names_of
+from vlad.wire.types import CODECS
 
 VERSION = 1
 COMMAND_TOPIC = b"command"

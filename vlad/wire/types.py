@@ -1,4 +1,4 @@
-"""The keys and the payload of each sensor type on the wire, in both directions (the table of wire.py).
+"""The keys and the payload of each sensor type on the wire, in both directions (the table of the package).
 
 | type | keys | payload |
 |---|---|---|
@@ -49,7 +49,7 @@ from vlad.messages import (
     Twist,
     Wrench,
 )
-from vlad.wire_arrays import (
+from vlad.wire.arrays import (
     decode_cloud,
     decode_compressed,
     decode_image,
@@ -61,7 +61,7 @@ from vlad.wire_arrays import (
     encode_joints,
     encode_laser,
 )
-from vlad.wire_fields import (
+from vlad.wire.fields import (
     BadMessage,
     Buffer,
     Encoded,

@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from vlad.peer import Identity, Peer
+from vlad.control.peer import Identity, Peer
 
 log = logging.getLogger(__name__)
 

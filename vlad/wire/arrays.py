@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vlad.messages import CompressedImage, Image, JointState, LaserScan, PointCloud
-from vlad.wire_fields import BadMessage, Buffer, Encoded, Header, Reason, names_of, number_of
+from vlad.wire.fields import BadMessage, Buffer, Encoded, Header, Reason, names_of, number_of
 
 _PIXELS: dict[str, tuple[type[np.generic], int]] = {
     "rgb8": (np.uint8, 3),

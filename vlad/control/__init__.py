@@ -21,11 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from vlad.config import Settings
+from vlad.control.peer import identify, read_peer
+from vlad.control.session import LONGEST_LINE, Error, Row, Session, integer, listen, parse
 from vlad.jsontext import to_json
 from vlad.messages import Level
-from vlad.peer import identify, read_peer
 from vlad.record.events import EventLog
-from vlad.session import LONGEST_LINE, Error, Row, Session, integer, listen, parse
 
 log = logging.getLogger(__name__)
 
