@@ -71,7 +71,11 @@ def main(argv: list[str] | None = None) -> int:
         seconds = _SECONDS_WITHOUT_TERMINAL
     folder = Path(tempfile.mkdtemp(prefix="vlad-demo-"))
     session = Session(folder, view, output, clock, stopping)
-    trouble = _run(session, output, seconds)
+    try:
+        trouble = _run(session, output, seconds)
+    except BrokenPipeError:
+        shutil.rmtree(folder)
+        raise
     _report(summarize(arguments.seed, view.referee.score, session.measured, trouble), arguments.json)
     if arguments.keep or trouble:
         sys.stderr.write(f"demo: logs and event log are in {folder}\n")

@@ -40,9 +40,9 @@ def row(width: int, *pieces: tuple[str, str]) -> Row:
 
 
 def paragraph(width: int, text: str, how: str, indent: int = 0) -> Block:
-    """Text broken into rows."""
+    """Text broken into rows, with a blank at the right."""
     lead = " " * indent
-    lines = textwrap.wrap(text, width, initial_indent=lead, subsequent_indent=lead)
+    lines = textwrap.wrap(text, width - 1, initial_indent=lead, subsequent_indent=lead)
     return [row(width, (line, how)) for line in lines]
 
 

@@ -66,7 +66,7 @@ def panel(view: View, width: int, height: int, full_speed: tuple[float, float]) 
     The groups stand apart if `height` allows it.
     """
     if not view.status:
-        return [row(width), *paragraph(width - 1, view.waiting, PLAIN, indent=1)]
+        return [row(width), *paragraph(width, view.waiting, PLAIN, indent=1)]
     groups = (
         _task(view, width),
         _faults(view, width),
@@ -129,7 +129,7 @@ def _motion(view: View, width: int, full_speed: tuple[float, float]) -> Block:
 def _policy(view: View, width: int) -> Block:
     policy = view.look("policy") or {}
     if policy.get("error"):
-        why = paragraph(width - 1, policy["error"], PLAIN, indent=_LABEL_WIDTH + 1)
+        why = paragraph(width, policy["error"], PLAIN, indent=_LABEL_WIDTH + 1)
         return [row(width, _label("policy"), ("in trouble", LEVELS["DANGER"])), *why]
     risk = policy.get("collision")
     how = LEVELS["WARNING"] if (risk or 0.0) >= _RISKY else LEVELS["SAFE"]
@@ -181,5 +181,5 @@ def _faults(view: View, width: int) -> Block:
         name = " ".join(part for part in (fault["id"], fault["subject"]) if part)
         colour = LEVELS.get(fault["level"], PLAIN)
         rows.append(row(width, (" ● ", colour), (name, STRONG), (f"  {fault['detail']}", PLAIN)))
-        rows += paragraph(width - 1, fault["hint"], LABEL, indent=3)
+        rows += paragraph(width, fault["hint"], LABEL, indent=3)
     return rows
