@@ -1,0 +1,1 @@
+"""LeRobot datasets on disk: reading them, and playing them onto the wire."""
