@@ -20,6 +20,7 @@ FIRST_SEED = 3_000_000  # worlds that neither training nor evaluation has seen
 _WORLDS_PER_RUN = 1_000
 _EPISODES_PER_WORLD = 3
 _PAUSE_S = 1.2
+_ESTOP_PAUSE_S = 5.0
 _HELD_S = 5.0  # a stop that has not cleared by itself after this long will not
 _MOVING = ("active", "degraded")
 
@@ -151,7 +152,7 @@ class Referee:
         self.last = Judge(self.task, outcome == "reached", outcome, now_s - began_s)
         self.score.outcomes[outcome] += 1
         self._spoilt = outcome != "reached"
-        self._began_s, self._wait_until_s = None, now_s + _PAUSE_S
+        self._began_s, self._wait_until_s = None, now_s + (_ESTOP_PAUSE_S if mode == "estop" else _PAUSE_S)
         return self.last
 
     def _episodes_here(self) -> int:

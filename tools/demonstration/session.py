@@ -29,7 +29,7 @@ SETTINGS = ROOT / "etc" / "demo.toml"
 
 _STEP_S, _QUICK_STEP_S = 0.1, 0.03
 _START_TIMEOUT_S = 60.0
-_ARM_TIMEOUT_S = 20.0
+_ARM_TIMEOUT_S = 60.0
 _REST_TIMEOUT_S = 5.0
 _SETTLE_S = 0.3  # after a jump to another world, until every sensor has seen it
 _PATIENCE_S = 1.5
@@ -40,7 +40,7 @@ class DemoError(Exception):
 
 
 class _InterruptedError(Exception):
-    """A person wants to end it."""
+    """A person wants to end it, or its time is over."""
 
 
 class Session:
@@ -56,20 +56,22 @@ class Session:
         self._output = output
         self._clock = clock
         self._stopping = stopping
+        self._seconds: float | None = None
         self._began_ns = clock.now_ns()
         self._daemon: Daemon | None = None
         self._simulator: Simulator | None = None
 
     def run(self, seconds: float | None) -> None:
         """For so long after the first arming, or until `stopping` is set. DemoError if it goes wrong."""
+        self._seconds = seconds
         try:
             with contextlib.ExitStack() as closing, contextlib.suppress(_InterruptedError):
                 self._start(closing)
-                self._drive(seconds)
+                self._drive()
         except (ProcessDiedError, SimulatorError) as error:
             raise DemoError(str(error)) from None
         except ControlError as error:
-            raise DemoError(f"{error.message}. {error.hint}\n{self._vlad.tail()}") from None
+            raise DemoError(f"{error.message}; {error.hint}\n{self._last_words()}") from None
 
     # start and end ----------------------------------------------------------------------------------------
 
@@ -87,7 +89,7 @@ class Session:
             self._connect()
             self._step(_QUICK_STEP_S)
             if self._elapsed_s() > _START_TIMEOUT_S:
-                raise DemoError(f"nothing is ready after {_START_TIMEOUT_S:g} s\n{self._vlad.tail()}")
+                raise DemoError(f"nothing is ready after {_START_TIMEOUT_S:g} s\n{self._last_words()}")
         self._simulator = Simulator(run_dir)
         closing.callback(self._simulator.close)
         closing.callback(self._take_leave)
@@ -132,18 +134,14 @@ class Session:
 
     # the run ----------------------------------------------------------------------------------------------
 
-    def _drive(self, seconds: float | None) -> None:
+    def _drive(self) -> None:
         view = self._view
         while True:
             self._step(_STEP_S)
-            armed_s = self.measured.armed_s
-            if seconds is not None and armed_s is not None and self._elapsed_s() - armed_s >= seconds:
-                return
-            if view.truth is None:
-                continue
-            act = self._referee.turn(self._elapsed_s(), view.truth, str(view.look("mode")))
-            if act is not None:
-                self._do(act)
+            if view.truth is not None:
+                act = self._referee.turn(self._elapsed_s(), view.truth, str(view.look("mode")))
+                if act is not None:
+                    self._do(act)
 
     def _do(self, act: Act) -> None:
         match act:
@@ -184,11 +182,14 @@ class Session:
         if not refusals:
             return True
         if waited_s > _ARM_TIMEOUT_S:
-            raise DemoError(f"vlad cannot be armed:\n{_listed(refusals)}\n{self._vlad.tail()}")
+            raise DemoError(f"vlad cannot be armed:\n{_explained(refusals)}\n{self._last_words()}")
         if waited_s > 2 * _SETTLE_S:
             daemon.reset()
         if waited_s > _PATIENCE_S:
-            self._view.waiting = f"cannot be armed yet: {_listed(refusals)}"
+            named = ", ".join(f"{row['id']} {row['subject']}".rstrip() for row in refusals)
+            if self._view.waiting != (waiting := f"cannot be armed yet: {named}"):
+                self._view.waiting = waiting
+                self._note("CAUTION", f"cannot be armed yet: {_explained(refusals)}")
         return False
 
     # every step -------------------------------------------------------------------------------------------
@@ -210,6 +211,9 @@ class Session:
         self._output.refresh()
         if self._stopping.wait(max(0.0, began_s + period_s - self._elapsed_s())):
             raise _InterruptedError
+        armed_s = self.measured.armed_s
+        if self._seconds is not None and armed_s is not None and self._elapsed_s() - armed_s >= self._seconds:
+            raise _InterruptedError
 
     def _take_events(self, daemon: Daemon) -> None:
         for event in daemon.take_events():
@@ -220,6 +224,9 @@ class Session:
 
     def _note(self, level: str, text: str) -> None:
         self._output.happened(self._view.note(level, text))
+
+    def _last_words(self) -> str:
+        return f"vlad's last words:\n{self._vlad.tail()}"
 
     def _connected(self) -> Daemon:
         assert self._daemon is not None
@@ -243,7 +250,7 @@ def _told(event: dict[str, Any]) -> str:
             return f"{kind}: {event['text']}"
 
 
-def _listed(refusals: list[dict[str, Any]]) -> str:
-    return "; ".join(
-        f"{row['id']} {row['subject']}: {row['detail']}. {row['hint']}".replace(" :", ":") for row in refusals
-    )
+def _explained(refusals: list[dict[str, Any]]) -> str:
+    """Each with its hint; on one line, as an event is."""
+    texts = [f"{row['id']} {row['subject']} {row['detail']}: {row['hint']}" for row in refusals]
+    return clean(" ".join(" ".join(texts).split()))
