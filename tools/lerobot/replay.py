@@ -122,12 +122,17 @@ class Player:
     def play(self, endpoint: str, rate: float, loop: bool) -> None:
         """Play at `rate` times the recorded speed; for ever if `loop`."""
         period_ns = NS_PER_S / (self._dataset.fps * rate)
-        topic = self._camera.rsplit(".", 1)[-1]
+        camera_topic = self._camera.rsplit(".", 1)[-1]
         with ExitStack() as stack:
-            camera = stack.enter_context(SensorPublisher(endpoint, topic, "image", topic))
-            joints = stack.enter_context(SensorPublisher(endpoint, JOINTS_TOPIC, "joint_state"))
-            targets = stack.enter_context(SensorPublisher(endpoint, TARGETS_TOPIC, "joint_state"))
-            instruction = stack.enter_context(SensorPublisher(endpoint, "instruction", "instruction"))
+            camera, joints, targets, instruction = (
+                stack.enter_context(SensorPublisher(endpoint, topic, kind, frame_id, self._clock))
+                for topic, kind, frame_id in (
+                    (camera_topic, "image", camera_topic),
+                    (JOINTS_TOPIC, "joint_state", ""),
+                    (TARGETS_TOPIC, "joint_state", ""),
+                    ("instruction", "instruction", ""),
+                )
+            )
             pictures = stack.enter_context(Pictures(self._dataset, self._episode, self._camera, loop))
             pictures.wait_full()
             self._sleep(_CONNECT_S)  # what is sent before the sockets have met is lost

@@ -28,7 +28,7 @@ from tools.training.g1_fit import fit, predict
 from tools.training.g1_model import ChunkNet, Ensemble, Statistics, measure
 
 _FOLDER = Path(__file__).parents[1] / "models" / "g1" / "1"
-_MEMBERS, _STEPS = 4, 2000
+_MEMBERS, _STEPS = 6, 1500
 _REPORT_STEPS = 20
 _POLL_S = 0.5
 
