@@ -41,7 +41,7 @@ from vlad.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-_STOP_TIMEOUT_S = 10.0
+_CONFIRM_S = 1.0
 _SETTLED = (Mode.BOOT, Mode.DISARMED, Mode.STOPPED, Mode.ESTOP)
 
 
@@ -267,12 +267,18 @@ class Daemon:
     async def _bring_to_rest(self) -> None:
         """Wait until the kernel has stopped the robot; the tick goes on commanding it meanwhile."""
         self._notifier.stopping("bringing the robot to rest")
-        deadline_ns = self.clock.now_ns() + round(_STOP_TIMEOUT_S * NS_PER_S)
+        deadline_ns = self.clock.now_ns() + round(self._longest_stop_s() * NS_PER_S)
         while "watchdog" not in self._failed and self.clock.now_ns() < deadline_ns:
             verdict = self.watchdog.verdict
             if verdict is not None and verdict.mode in _SETTLED:
                 return
             await asyncio.sleep(0.01)
+
+    def _longest_stop_s(self) -> float:
+        """From full speed to rest, with the margin that the kernel gives; longer, and nothing confirms it."""
+        axes = self.robot.axes.values()
+        planned_s = max(axis.velocity / (axis.deceleration or axis.acceleration) for axis in axes)
+        return planned_s * self.settings.safety.stop_margin + _CONFIRM_S
 
     # what an operator may ask -----------------------------------------------------------------------------
 

@@ -18,7 +18,13 @@ class Window:
         self._values[self.count % len(self._values)] = value
         self.count += 1
 
-    def percentile(self, q: float) -> float | None:
-        """The q-th percentile, 0 to 100, of what is kept; None where there is nothing yet."""
+    def percentiles(self, *points: float) -> list[float | None]:
+        """The percentiles, 0 to 100, of what is kept; None where there is nothing yet.
+
+        Sorted once for all of them: np.percentile on a minute of ticks would hold the loop for a millisecond.
+        """
         kept = min(self.count, len(self._values))
-        return float(np.percentile(self._values[:kept], q)) if kept else None
+        if not kept:
+            return [None] * len(points)
+        ordered = np.sort(self._values[:kept])
+        return [float(ordered[round(point / 100 * (kept - 1))]) for point in points]

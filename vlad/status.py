@@ -21,9 +21,13 @@ SCHEMA = 1
 _NS_PER_MS = 1e6
 
 
-def _ms(window: Window, q: float) -> float | None:
-    value = window.percentile(q)
-    return None if value is None else round(value / _NS_PER_MS, 3)
+def _percentiles_ms(name: str, window: Window) -> dict[str, float | None]:
+    """The median and the 99th percentile, as `NAME_p50_ms` and `NAME_p99_ms`."""
+    values = zip(("p50", "p99"), window.percentiles(50, 99), strict=True)
+    return {
+        f"{name}_{point}_ms": None if value is None else round(value / _NS_PER_MS, 3)
+        for point, value in values
+    }
 
 
 def fault_rows(faults: Iterable[ActiveFault], now_ns: int) -> list[dict[str, Any]]:
@@ -98,8 +102,7 @@ def _tick(daemon: Daemon) -> dict[str, Any]:
         "missed": counts.missed,
         "late_1ms": counts.late_1ms,
         "late_5ms": counts.late_5ms,
-        "late_p50_ms": _ms(late, 50),
-        "late_p99_ms": _ms(late, 99),
+        **_percentiles_ms("late", late),
     }
 
 
@@ -140,8 +143,7 @@ def _policy(daemon: Daemon) -> dict[str, Any]:
         "version": bundle.manifest.version if bundle else None,
         "state": "running" if bundle else "refused" if daemon.policy_error else "none",
         "error": daemon.policy_error,
-        "age_p50_ms": _ms(age, 50),
-        "age_p99_ms": _ms(age, 99),
+        **_percentiles_ms("age", age),
         "inferences": 0,
         "rate_hz": None,
         "latency_p50_ms": None,

@@ -108,7 +108,7 @@ class Watchdog:
         """A new sample came in: judge at once where waiting for the next tick would cost distance."""
         match sample.data:
             case EStop(pressed=True):
-                self.kernel.estop(f"{sample.topic}: button pressed")
+                self.kernel.estop(f"button {sample.topic!r} pressed")
                 self.ticker.wake()
             case LaserScan() | Proximity():
                 self.ticker.wake()

@@ -90,7 +90,7 @@ class InferenceLoop:
         """The `policy` part of the status that this loop knows."""
         now_ns = self._clock.now_ns()
         recent = sum(now_ns - at_ns < _RATE_WINDOW_NS for at_ns in self._finished)
-        p50, p99 = self.latency_ns.percentile(50), self.latency_ns.percentile(99)
+        p50, p99 = self.latency_ns.percentiles(50, 99)
         return {
             "inferences": self.inferences,
             "rate_hz": round(recent * NS_PER_S / _RATE_WINDOW_NS, 1),

@@ -1,0 +1,22 @@
+"""Percentiles of the newest values."""
+
+from vlad.statistics import Window
+
+
+def test_of_nothing_there_are_none():
+    assert Window(4).percentiles(50, 99) == [None, None]
+
+
+def test_they_are_those_of_what_was_added():
+    window = Window(200)
+    for value in range(101):
+        window.add(value)
+    assert window.percentiles(0, 50, 99, 100) == [0, 50, 99, 100]
+
+
+def test_only_the_newest_values_count():
+    window = Window(3)
+    for value in (1000, 1000, 1, 2, 3):
+        window.add(value)
+    assert window.percentiles(0, 50, 100) == [1, 2, 3]
+    assert window.count == 5
