@@ -6,6 +6,7 @@ import pytest
 
 from tools.sim.world import make_world
 from tools.training.demo_drive import Drive
+from tools.training.instructions import NAMES
 from vlad.clock import SystemClock
 from vlad.config import load_settings
 from vlad.policy.bundle import load_bundle
@@ -33,4 +34,12 @@ def test_it_goes_to_the_target_it_is_told_without_a_touch(setting, which: int) -
     world = make_world(SEED)
     outcome = Drive(world, *setting, delay_ticks=4).run(world.targets[which].name)
     assert outcome.reached == world.targets[which].name
+    assert not outcome.collided
+
+
+def test_told_of_something_that_is_not_there_it_goes_to_nothing_and_touches_nothing(setting) -> None:
+    world = make_world(SEED)
+    absent = next(name for name in NAMES if name not in [target.name for target in world.targets])
+    outcome = Drive(world, *setting, delay_ticks=4).run(absent)
+    assert outcome.reached is None
     assert not outcome.collided
