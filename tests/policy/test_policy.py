@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -206,3 +210,18 @@ def test_the_backend_describes_the_graph_and_reports_a_failed_run(tmp_path):
     with pytest.raises(BackendError, match=r"model\.onnx: ONNX Runtime failed"):
         backend.run({"image": np.zeros((1, 3, 2, 2), np.float32)})
     backend.close()
+
+
+def test_the_runtime_reports_to_nobody(tmp_path):
+    """ONNX Runtime's telemetry leaves its device id in the home folder as soon as a session is made."""
+    folder = make_bundle(tmp_path / "bundle")
+    home = tmp_path / "home"
+    home.mkdir()
+    load = (
+        "import sys; from pathlib import Path; from vlad.clock import SystemClock;"
+        "from vlad.policy.bundle import load_bundle; from vlad.policy.policy import Policy;"
+        "Policy(load_bundle(Path(sys.argv[1])), SystemClock()).warm_up()"
+    )
+    words = [sys.executable, "-c", load, str(folder)]
+    subprocess.run(words, check=True, env={**os.environ, "HOME": str(home), "TMPDIR": str(home)})
+    assert list(home.rglob("*")) == []

@@ -6,12 +6,17 @@ A backend's module has `load(model: Model) -> Backend`, and is imported only whe
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
+
+# ONNX Runtime reports what it runs to its maker over the network, from a thread in this process, unless this is
+# set before it is imported. A robot's daemon talks to nobody whom its owner did not name.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 BACKENDS: dict[str, str] = {"onnx": "vlad.policy.backends.onnx"}
 """The `backend` of a bundle -> the module that has it."""
