@@ -1,6 +1,7 @@
 # Sourced by the tools: `venv EXTRA...` makes .venv with vlad and these extras, once; then $PYTHON runs it.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PYTHON=$ROOT/.venv/bin/python
+export ORT_DISABLE_TELEMETRY=1
 export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
 
 _fail() { printf '%s\n' "$*" >&2; exit 1; }

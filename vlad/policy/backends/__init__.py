@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-# ONNX Runtime reports what it runs to its maker over the network, from a thread in this process, unless this is
-# set before it is imported. A robot's daemon talks to nobody whom its owner did not name.
+# ONNX Runtime reports what it runs to its maker over the network, from a thread in this process, unless this
+# is set before it is imported. A robot's daemon talks to nobody whom its owner did not name.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 BACKENDS: dict[str, str] = {"onnx": "vlad.policy.backends.onnx"}
