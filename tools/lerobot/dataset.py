@@ -228,7 +228,7 @@ def _decode(video: _Video, fps: float, count: int) -> Iterator[Pixels]:
             for frame in container.decode(stream):
                 if frame.pts is not None and float(frame.pts * base) < video.start_s - 0.5 / fps:
                     continue
-                yield frame.to_ndarray(format="rgb24")
+                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 left -= 1
                 if not left:
                     return

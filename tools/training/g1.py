@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> None:
         validate = _chosen(dataset, options.validate)
         frames = _load(dataset, train, "episodes to train on", console)
         held_out = _load(dataset, validate, "episodes to validate on", console)
-    except DatasetError as error:
-        sys.exit(str(error))
+    except DatasetError as problem:
+        sys.exit(str(problem))
     notice = options.dataset / "LICENSE"
     if not notice.is_file():
         sys.exit(f"{notice}: is missing; the bundle must carry the licence of the data it was made from")

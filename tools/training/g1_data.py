@@ -38,7 +38,8 @@ class Frames:
 def future_actions(action: Floats) -> Floats:
     """(n, HORIZON, joints): the command of each frame and the ones after it; past the end, the last one."""
     steps = np.arange(len(action))[:, None] + np.arange(HORIZON)
-    return action[np.minimum(steps, len(action) - 1)]
+    chunks: Floats = action[np.minimum(steps, len(action) - 1)]
+    return chunks
 
 
 def load_frames(dataset: Dataset, episodes: list[Episode], progress: Callable[[], object]) -> Frames:

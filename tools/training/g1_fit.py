@@ -32,7 +32,8 @@ def fit(
     """
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
-    net = ChunkNet(statistics).to(memory_format=torch.channels_last).train()
+    net = ChunkNet(statistics).train()
+    net.picture.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     matrices = [value for value in net.parameters() if value.dim() > 1]
     others = [value for value in net.parameters() if value.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": _DECAY}, {"params": others, "weight_decay": 0.0}]
@@ -52,7 +53,8 @@ def fit(
         optimizer.step()
         schedule.step()
         report(loss.item())
-    return net.eval()
+    net.eval()
+    return net
 
 
 def predict(net: nn.Module, frames: Frames, statistics: Statistics) -> NDArray[np.float32]:
@@ -101,5 +103,5 @@ def _augmented(images: Pixels, random: np.random.Generator) -> NDArray[np.float3
 
 def _pictures(images: NDArray[np.float32]) -> Tensor:
     """(n, H, W, 3) of 0 to 255 -> (n, 3, H, W), normalised."""
-    mean, std = np.float32(IMAGE_MEAN), np.float32(IMAGE_STD)
+    mean, std = np.array(IMAGE_MEAN, np.float32), np.array(IMAGE_STD, np.float32)
     return torch.from_numpy((images / np.float32(255) - mean) / std).permute(0, 3, 1, 2)
