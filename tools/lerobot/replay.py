@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import queue
+import signal
 import sys
 import threading
 import time
@@ -218,4 +219,6 @@ def _positive(text: str) -> float:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):  # both end it in order, with its summary
+        signal.signal(number, signal.default_int_handler)
     main(sys.argv[1:])
