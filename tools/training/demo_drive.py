@@ -122,14 +122,14 @@ class Drive:
             yield "camera", Image("rgb8", self._camera.image())
 
     def _infer(self, tick: int, outcome: Outcome) -> None:
-        """A chunk from each picture, which the follower gets `delay_ticks` later."""
-        if tick % FRAME_TICKS == 0:
-            self._chunk, self._due = self._policy.infer(self._samples), tick + self._delay
-            outcome.risk.append(self._chunk.collision or 0.0)
+        """A chunk from each picture that finds the policy idle; the follower gets it `delay_ticks` later."""
         if self._chunk is not None and tick >= self._due:
             if self._kernel.admit(self._chunk, self._clock.now_ns()):
                 self._follower.put(self._chunk, self._clock.now_ns())
             self._chunk = None
+        if self._chunk is None and tick % FRAME_TICKS == 0:
+            self._chunk, self._due = self._policy.infer(self._samples), tick + self._delay
+            outcome.risk.append(self._chunk.collision or 0.0)
 
     def _judge(self) -> Verdict:
         now_ns = self._clock.now_ns()

@@ -127,5 +127,6 @@ def _summary(drives: Sequence[Outcome]) -> dict[str, object]:
         "collisions": sum(drive.collided for drive in drives),
         "seconds_p50": round(float(np.median(seconds)), 1) if seconds else None,
         "nearest_m_min": round(min(drive.nearest_m for drive in drives), 3),
+        "collision_probability_p99": round(float(np.percentile([p for d in drives for p in d.risk], 99)), 3),
         "held_s_by_fault": {fault: round(ticks * TICK_S, 2) for fault, ticks in held.most_common()},
     }
