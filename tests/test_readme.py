@@ -22,11 +22,14 @@ ELSEWHERE = {
     "tools/demo": "tests/tools/test_demo.py",
     "tools/demo --seconds 30 --headless --json": "tests/tools/test_demo.py",
     "tools/test": ".ci/run",
-    "tools/evaluate demo --worlds 100": "tests/tools/test_evaluate.py",
-    "tools/train_g1 DATASET": "tests/tools/test_g1.py",
-    "tools/evaluate g1 DATASET": "tests/tools/test_g1.py",
-    "tools/replay DATASET --episode 27": "tests/tools/test_replay.py",
+    "tools/evaluate demo --worlds 100": "tests/tools/test_commands.py",
+    "tools/train_g1 DATASET": "tests/tools/test_commands.py",
+    "tools/evaluate g1 DATASET": "tests/tools/test_commands.py",
+    "tools/replay DATASET --episode 27 --loop --endpoint ipc:///tmp/vlad/sensors.sock": (
+        "tests/tools/test_commands.py"
+    ),
     ".venv/bin/vlad --config etc/demo.toml --run-dir /tmp/vlad --state-dir /tmp/vlad/state": "below",
+    ".venv/bin/vlad --config etc/g1.toml --run-dir /tmp/vlad --state-dir /tmp/vlad/state": "below",
     ".venv/bin/vladctl doctor --config etc/demo.toml": "tests/ctl/test_doctor.py",
 }
 """Commands that take long, and the test that runs them with smaller numbers."""
@@ -47,8 +50,10 @@ def test_a_long_command_is_in_the_readme_and_is_run_by_another_test(command):
         assert os.access(ROOT / shlex.split(command)[0], os.X_OK)
 
 
-def test_the_daemon_starts_as_the_readme_says(tmp_path):
-    command = next(command for command in COMMANDS if command.startswith(".venv/bin/vlad "))
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command.startswith(".venv/bin/vlad ")]
+)
+def test_the_daemon_starts_as_the_readme_says(tmp_path, command):
     words = shlex.split(command.replace("/tmp/vlad", str(tmp_path)))
     with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE) as daemon:
         try:
