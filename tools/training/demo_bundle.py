@@ -27,6 +27,7 @@ from tools.training.demo_model import (
 )
 from tools.training.expert import HORIZON, STEP_S
 from tools.training.instructions import LENGTH
+from tools.training.onnx_traces import forget_traces
 from vlad.policy.bundle import write_manifest
 
 _OPSET = 18
@@ -46,6 +47,7 @@ def write_bundle(folder: Path, net: DemoNet, tokenizer: Tokenizer, provenance: d
         net, example, str(model), input_names=list(_INPUTS), output_names=["actions", "collision"],
         opset_version=_OPSET, dynamo=True, external_data=False,
     )  # fmt: skip
+    forget_traces(model)
     latency_s = _check(model, net, example)
     tokenizer.save(str(folder / "tokenizer.json"))
     write_manifest(folder, _manifest(latency_s, provenance))

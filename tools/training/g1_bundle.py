@@ -16,6 +16,7 @@ from tools.lerobot.dataset import Floats
 from tools.lerobot.samples import JOINTS_TOPIC, TARGETS_TOPIC
 from tools.training.g1_data import HORIZON, IMAGE_HEIGHT, IMAGE_WIDTH
 from tools.training.g1_model import IMAGE_MEAN, IMAGE_STD, Ensemble, Statistics
+from tools.training.onnx_traces import forget_traces
 from vlad.policy.bundle import write_manifest
 
 CAMERA_TOPIC = "cam_high"
@@ -48,6 +49,7 @@ def write_bundle(
         net, example, str(model), input_names=list(_INPUTS), output_names=["actions"],
         opset_version=_OPSET, dynamo=True, external_data=False, verbose=False,
     )  # fmt: skip
+    forget_traces(model)
     latency_s = _check(model, net, example)
     shutil.copyfile(notice, folder / NOTICE)
     manifest = _manifest(statistics, robot_type, joints, step_s)
