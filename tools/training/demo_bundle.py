@@ -45,7 +45,7 @@ def write_bundle(folder: Path, net: DemoNet, tokenizer: Tokenizer, provenance: d
     )  # fmt: skip
     torch.onnx.export(
         net, example, str(model), input_names=list(_INPUTS), output_names=["actions", "collision"],
-        opset_version=_OPSET, dynamo=True, external_data=False,
+        opset_version=_OPSET, dynamo=True, external_data=False, verbose=False,
     )  # fmt: skip
     forget_traces(model)
     latency_s = _check(model, net, example)

@@ -1,4 +1,4 @@
-"""torch.onnx.export notes for each node the source files it came from; a published model is better without."""
+"""torch.onnx.export notes the source files of each node; a published model is better without these notes."""
 
 from __future__ import annotations
 
