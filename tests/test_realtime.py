@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 
-from vlad.realtime import Collector
+from vlad.realtime import Collector, Wakefulness
 
 ASK = """
 import json, os, sys
@@ -62,3 +62,28 @@ def test_the_collector_freezes_what_start_up_made_and_thaws_it_again():
         collector.thaw()
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+
+
+def test_cpus_are_kept_awake_only_while_the_robot_is_armed(tmp_path):
+    device = tmp_path / "cpu_dma_latency"
+    device.touch()
+    wakefulness = Wakefulness(20, device)
+    assert wakefulness.state == "applied"
+    for armed in (False, True, True, False):
+        wakefulness.hold(armed=armed)
+    wakefulness.close()
+    written = device.read_bytes()
+    assert [int.from_bytes(written[at : at + 4], sys.byteorder) for at in (0, 4)] == [20, 2_000_000_000]
+    assert len(written) == 8
+
+
+def test_a_device_that_may_not_be_opened_is_refused_with_the_remedy(tmp_path):
+    wakefulness = Wakefulness(0, tmp_path / "none" / "device")
+    assert wakefulness.state.startswith("refused: ")
+    assert "let the service write to" in wakefulness.state
+    wakefulness.hold(armed=True)
+    wakefulness.close()
+
+
+def test_latency_minus_one_leaves_the_cpus_alone(tmp_path):
+    assert Wakefulness(-1, tmp_path / "none").state == "off"

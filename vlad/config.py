@@ -56,6 +56,9 @@ class RealtimeSettings(_Section):
     lock_memory: StrictBool = True
     cpus: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = ()
     """CPUs the daemon may run on; empty: all."""
+    wakeup_latency_us: Annotated[int, Field(ge=-1, le=1_000_000)] = 0
+    """While the robot is armed, CPUs sleep only as deep as they wake from within this time; -1: as they like.
+    0 keeps them from sleeping at all: the quickest reaction, at the price of power."""
     switch_interval_s: Annotated[float, Field(gt=0, le=0.05, strict=True)] = 0.0005
     """Python's thread switch interval: a shorter one lets the loop thread in sooner."""
     slow_callback_s: NotNegative = 0

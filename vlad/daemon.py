@@ -37,12 +37,12 @@ from vlad.safety.faults import Finding, active
 from vlad.safety.kernel import ActiveFault, Kernel, Verdict
 from vlad.status import fault_rows, status_report
 from vlad.supervisor import Part, supervise
-from vlad.watchdog import Watchdog
+from vlad.watchdog import AT_REST, Watchdog
 
 log = logging.getLogger(__name__)
 
 _CONFIRM_S = 1.0
-_SETTLED = (Mode.BOOT, Mode.DISARMED, Mode.STOPPED, Mode.ESTOP)
+_SETTLED = (*AT_REST, Mode.ESTOP)
 
 
 class AlreadyRunningError(Exception):
@@ -126,7 +126,9 @@ class Daemon:
         paths = self.settings.paths
         closing.callback(os.close, hold_run_folder(paths.run_dir))
         closing.callback(self._notifier.close)
-        self.realtime = realtime.apply(self.settings.realtime)
+        self.wakefulness = realtime.Wakefulness(self.settings.realtime.wakeup_latency_us)
+        closing.callback(self.wakefulness.close)
+        self.realtime = {**realtime.apply(self.settings.realtime), "wakeup": self.wakefulness.state}
         paths.state_dir.mkdir(parents=True, exist_ok=True)
         self.events = EventLog(paths.state_dir / "vlad.db", self.clock)
         closing.push_async_callback(asyncio.to_thread, self.events.close)
@@ -251,6 +253,7 @@ class Daemon:
 
     def _on_verdict(self, verdict: Verdict) -> None:
         self._ticking.set()
+        self.wakefulness.hold(armed=verdict.mode not in _SETTLED)
         self._notifier.feed_watchdog(self.clock.now_ns())
         for change in verdict.transitions:
             self.events.put(

@@ -6,11 +6,14 @@ import ctypes
 import gc
 import os
 import sys
+from pathlib import Path
 
 from vlad.config import RealtimeSettings
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _YOUNG_EVERY_TICKS = 50
+_NO_LIMIT_US = 2_000_000_000
+"""PM_QOS_CPU_LATENCY_DEFAULT_VALUE."""
 
 
 def apply(settings: RealtimeSettings) -> dict[str, str]:
@@ -54,6 +57,40 @@ def _affinity(cpus: tuple[int, ...]) -> str:
     except OSError as error:
         return f"refused: {error.strerror}; this machine has CPUs 0 to {(os.cpu_count() or 1) - 1}"
     return "applied"
+
+
+class Wakefulness:
+    """Keeps the CPUs from deep sleep while the robot is armed: no frame and no stop waits for them to wake.
+
+    The kernel's PM QoS: a number written to /dev/cpu_dma_latency counts for as long as the file is open.
+    """
+
+    def __init__(self, latency_us: int, device: Path = Path("/dev/cpu_dma_latency")) -> None:
+        """`state` becomes applied, off, or refused and why."""
+        self._latency_us = latency_us
+        self._held_us = _NO_LIMIT_US
+        self._device = -1
+        self.state = "off"
+        if latency_us < 0:
+            return
+        try:
+            self._device = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError as error:
+            self.state = f"refused: {error.strerror}; let the service write to {device}"
+        else:
+            self.state = "applied"
+
+    def hold(self, *, armed: bool) -> None:
+        """Called by every tick; writes only when it changes."""
+        wanted_us = self._latency_us if armed else _NO_LIMIT_US
+        if self._device >= 0 and wanted_us != self._held_us:
+            os.write(self._device, wanted_us.to_bytes(4, sys.byteorder))
+            self._held_us = wanted_us
+
+    def close(self) -> None:
+        if self._device >= 0:
+            os.close(self._device)
+            self._device = -1
 
 
 class Collector:

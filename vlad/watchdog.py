@@ -17,7 +17,7 @@ from vlad.realtime import Collector
 from vlad.safety.kernel import Inputs, Kernel, Verdict
 from vlad.statistics import Window
 
-_AT_REST = (Mode.BOOT, Mode.DISARMED, Mode.STOPPED)
+AT_REST = (Mode.BOOT, Mode.DISARMED, Mode.STOPPED)
 _MS = 1_000_000
 
 
@@ -140,5 +140,5 @@ class Watchdog:
             counts.late_1ms += tick.late_ns > _MS
             counts.late_5ms += tick.late_ns > 5 * _MS
             self.lateness_ns.add(tick.late_ns)
-            self._collector.after_tick(at_rest=verdict.mode in _AT_REST)
+            self._collector.after_tick(at_rest=verdict.mode in AT_REST)
         self._on_verdict(verdict)
