@@ -165,9 +165,6 @@ class Daemon:
     def _build(self, closing: contextlib.AsyncExitStack, policy: Policy | None) -> None:
         settings = _require(self.settings, policy)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        if self.realtime["fifo"] == "applied":
-            context.set(zmq.THREAD_SCHED_POLICY, os.SCHED_FIFO)
-            context.set(zmq.THREAD_PRIORITY, self.settings.realtime.fifo_priority - 1)
         closing.callback(context.destroy, linger=100)
         self.ingest = Ingest(context, settings, self.clock, self._on_sample)
         closing.callback(self.ingest.close)
