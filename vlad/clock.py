@@ -66,9 +66,9 @@ class FakeClock:
 class Tick:
     """One turn of the safety loop.
 
-    `due_ns` is when the newest period began, `late_ns` how long after that the loop ran, `missed` how many
-    whole periods went by unserved since the turn before. `early` marks a turn between two periods that
-    `Ticker.wake` asked for; it has no lateness.
+    `due_ns` is when the newest period began, `missed` how many whole periods before it went by unserved, and
+    `late_ns` how long after the first of all these the loop ran: a stall is as late as it was long. `early`
+    marks a turn between two periods that `Ticker.wake` asked for; it has no lateness.
     """
 
     due_ns: int
@@ -159,7 +159,8 @@ class Ticker:
         if not self._expired:
             return Tick(self._due_ns, 0, 0, early=True)
         missed, self._expired = self._expired - 1, 0
-        return Tick(self._due_ns, now_ns - self._due_ns, missed, early=False)
+        first_ns = self._due_ns - missed * self.period_ns
+        return Tick(self._due_ns, now_ns - first_ns, missed, early=False)
 
     def _on_timer(self) -> None:
         try:

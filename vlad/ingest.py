@@ -24,7 +24,7 @@ from vlad.wire.fields import BadMessage, Buffer, Reason
 log = logging.getLogger(__name__)
 
 _PORTION = 32
-_PORTION_NS = 500_000
+_PORTION_NS = 100_000
 _RECEIVE_QUEUE = 16
 """Messages that libzmq keeps for each driver while the loop is busy; the rest waits in kernel and driver."""
 _COPIED_BYTES = 4096
