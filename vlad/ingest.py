@@ -23,7 +23,6 @@ from vlad.wire.fields import BadMessage, Buffer, Reason
 
 log = logging.getLogger(__name__)
 
-_PORTION = 32
 _PORTION_NS = 100_000
 _RECEIVE_QUEUE = 16
 """Messages that libzmq keeps for each driver while the loop is busy; the rest waits in kernel and driver."""
@@ -166,17 +165,14 @@ class Ingest:
         if self._loop is None:
             return
         until_ns = self._clock.now_ns() + _PORTION_NS
-        for _ in range(_PORTION):
-            try:
-                frames, size = self._receive()
-            except zmq.Again:
-                return
+        while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             now_ns = self._clock.now_ns()
-            self._take(frames, size, now_ns)
             if now_ns > until_ns:
-                break
-        self._more_to_read = True
-        self._loop.call_soon(self._read)
+                self._more_to_read = True
+                self._loop.call_soon(self._read)
+                return
+            frames, size = self._receive()
+            self._take(frames, size, now_ns)
 
     def _receive(self) -> tuple[list[Buffer], int]:
         """One message and its size [bytes]; of more than three frames the first four, no more are needed."""

@@ -15,6 +15,7 @@ from vlad.policy.follower import Follower
 from vlad.queues import Latest
 from vlad.realtime import Collector
 from vlad.safety.kernel import Inputs, Kernel, Verdict
+from vlad.safety.ladder import MOVING
 from vlad.statistics import Window
 
 AT_REST = (Mode.BOOT, Mode.DISARMED, Mode.STOPPED)
@@ -110,7 +111,7 @@ class Watchdog:
             case EStop(pressed=True):
                 self.kernel.estop(f"button {sample.topic!r} pressed")
                 self.ticker.wake()
-            case LaserScan() | Proximity():
+            case LaserScan() | Proximity() if self.kernel.mode in MOVING:
                 self.ticker.wake()
 
     def last_resort(self) -> None:
