@@ -105,6 +105,18 @@ def test_three_mistakes_in_the_settings_are_all_reported_and_nothing_starts(tmp_
     assert len(done.stderr.splitlines()) == 3
 
 
+def test_a_folder_that_cannot_be_made_is_told_with_the_option_that_names_another(tmp_path):
+    (tmp_path / "file").touch()
+    with rig({}, realtime=QUIET) as made:
+        words = ["--config", made.write_settings(), "--state-dir", tmp_path / "file" / "state"]
+        done = subprocess.run(
+            [sys.executable, "-m", "vlad", *words], capture_output=True, text=True, timeout=30
+        )
+    assert done.returncode == 2
+    assert "file/state: Not a directory; make it writable, or name another with --state-dir" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_estop_survives_sigkill_and_a_restart_and_is_left_only_by_reset(idle):
     idle.call("estop", reason="test")
     await_status(idle, lambda status: status["estop"]["latched"])

@@ -15,7 +15,8 @@ import uvloop
 import vlad
 from vlad.clock import SystemClock
 from vlad.config import DEFAULT_SETTINGS, ConfigError, Robot, Settings, load_settings
-from vlad.daemon import AlreadyRunningError, Daemon
+from vlad.daemon import Daemon
+from vlad.folders import AlreadyRunningError, StartError
 
 _LOG_QUEUE = 10_000
 
@@ -41,7 +42,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="vlad",
         description="Run a vision-language-action policy on a robot, and keep the robot safe while it runs.",
-        epilog="exit status: 0 stopped in order, 1 a part failed, 2 settings unusable, 3 already running",
+        epilog="exit status: 0 stopped in order, 1 a part failed, 2 settings or folders bad, 3 runs already",
     )
     parser.add_argument(
         "--config", type=Path, default=DEFAULT_SETTINGS, metavar="FILE", help="settings (%(default)s)"
@@ -68,9 +69,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(settings, robot))
-    except AlreadyRunningError as error:
+    except StartError as error:
         sys.stderr.write(f"vlad: {error}\n")
-        return EXIT_ALREADY_RUNNING
+        return EXIT_ALREADY_RUNNING if isinstance(error, AlreadyRunningError) else EXIT_SETTINGS
     finally:
         listener.stop()
 

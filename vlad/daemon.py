@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -23,6 +22,7 @@ from vlad.clock import NS_PER_S, Clock
 from vlad.command import CommandWriter
 from vlad.config import Robot, Settings
 from vlad.control import Control
+from vlad.folders import StartError, hold_run_folder, make_folders
 from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
@@ -43,27 +43,6 @@ log = logging.getLogger(__name__)
 
 _CONFIRM_S = 1.0
 _SETTLED = (*AT_REST, Mode.ESTOP)
-
-
-class AlreadyRunningError(Exception):
-    """Another daemon holds the run folder."""
-
-
-def hold_run_folder(run_dir: Path) -> int:
-    """Make the run folder and lock it: one daemon a folder. The descriptor keeps the lock."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    lock = os.open(run_dir / "vlad.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(lock, 20).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
-        raise AlreadyRunningError(
-            f"{run_dir}: another vlad (pid {pid}) runs here; stop it, or set paths.run_dir to another folder"
-        ) from None
-    os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
-    return lock
 
 
 def _require(settings: Settings, policy: Policy | None) -> Settings:
@@ -124,18 +103,21 @@ class Daemon:
     async def _start(self, closing: contextlib.AsyncExitStack) -> None:
         """Build and start everything; `closing` undoes it in reverse order, also when a step fails."""
         paths = self.settings.paths
+        make_folders(paths)
         closing.callback(os.close, hold_run_folder(paths.run_dir))
         closing.callback(self._notifier.close)
         self.wakefulness = realtime.Wakefulness(self.settings.realtime.wakeup_latency_us)
         closing.callback(self.wakefulness.close)
         self.realtime = {**realtime.apply(self.settings.realtime), "wakeup": self.wakefulness.state}
-        paths.state_dir.mkdir(parents=True, exist_ok=True)
         self.events = EventLog(paths.state_dir / "vlad.db", self.clock)
         closing.push_async_callback(asyncio.to_thread, self.events.close)
         self.latch = EStopLatch(paths.state_dir / "estop.json", self.clock)
         closing.callback(self.latch.close)
         policy = await self._load_policy()
-        self._build(closing, policy)
+        try:
+            self._build(closing, policy)
+        except OSError as error:
+            raise StartError(error.strerror or str(error)) from None
         self.collector.freeze()
         closing.callback(self.collector.thaw)
         self._start_parts(closing)
