@@ -151,7 +151,7 @@ async def test_commands_reach_a_motor_driver_and_follow_the_plan(running, tmp_pa
             running.watchdog.ticker.wake()
             await asyncio.sleep(0.01)
             command = motor.receive()
-            if command.mode is CommandMode.RUN:
+            if command.mode is CommandMode.RUN and motor.heartbeat is not None:
                 break
         assert command.mode is CommandMode.RUN
         assert motor.heartbeat is not None
