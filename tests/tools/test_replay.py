@@ -47,9 +47,9 @@ class Listener:
         self._thread.start()
 
     def samples(self, until: int) -> dict[str, list[Sample]]:
-        """By topic, in order, until `until` pictures have come: of each frame they come last."""
+        """By topic, in order, until `until` of each have come: the topics' sockets keep no common order."""
         found: dict[str, list[Sample]] = {}
-        while len(found.get("cam_high", ())) < until:
+        while min(len(found.get(topic, ())) for topic in ("cam_high", "joints", "targets")) < until:
             sample = self._came.get(timeout=10)
             found.setdefault(sample.topic, []).append(sample)
         return found
