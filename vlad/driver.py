@@ -40,6 +40,7 @@ from vlad.clock import NS_PER_S, Clock, SystemClock
 from vlad.curve import ClientKeys
 from vlad.messages import (
     DATA_TYPES,
+    MAX_TTL_MS,
     Command,
     CommandMode,
     CompressedImage,
@@ -53,7 +54,6 @@ from vlad.wire import (
     COMMAND_TOPIC,
     HEARTBEAT_TOPIC,
     MAX_FUTURE_NS,
-    MAX_TTL_MS,
     decode_command,
     decode_heartbeat,
     encode_sample,

@@ -336,6 +336,10 @@ class Step:
     collision: float | None
 
 
+MAX_TTL_MS = 100
+"""No command is valid for longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """What goes to the motor driver. It is void `ttl_ms` after `stamp_ns` (CLOCK_MONOTONIC).

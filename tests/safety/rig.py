@@ -165,9 +165,9 @@ class Rig:
         if verdict.command_mode is CommandMode.STOP0 or not verdict.values.size:
             self.velocity = np.zeros_like(self.velocity)
         elif self.robot.command is Kind.JOINT_POSITION:
-            self.velocity = (verdict.values - before) / dt_s
+            self.velocity = (verdict.values.astype(np.float64) - before) / dt_s
         elif self.robot.command is Kind.JOINT_DELTA:
-            self.velocity = verdict.values / dt_s
+            self.velocity = verdict.values.astype(np.float64) / dt_s
         else:
             self.velocity = verdict.values.astype(np.float64)
         self.position = before + self.velocity * dt_s

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.safety.rig import arm, rover
-from vlad.messages import Kind
+from vlad.messages import MAX_TTL_MS, Kind
 from vlad.safety.envelope import Envelope
 from vlad.safety.motion import Limits
 
@@ -39,7 +39,6 @@ def run(envelope: Envelope, limits: Limits, turns, measured=None):
         yield envelope
 
 
-@settings(deadline=None)
 @given(TURNS)
 def test_a_twist_stays_within_speed_and_acceleration(turns):
     limits = Limits(rover())
@@ -47,7 +46,6 @@ def test_a_twist_stays_within_speed_and_acceleration(turns):
         pass
 
 
-@settings(deadline=None)
 @given(TURNS, st.floats(-1, 1.5), st.floats(-1.02, 1.52))
 def test_positions_stay_within_their_limits_however_they_are_pushed(turns, first, second):
     limits = Limits(arm())
@@ -60,7 +58,6 @@ def test_positions_stay_within_their_limits_however_they_are_pushed(turns, first
         assert (now.position <= highest + 1e-9).all()
 
 
-@settings(deadline=None)
 @given(
     st.floats(-1, 1.5),
     st.floats(-1, 1.5),
@@ -81,7 +78,6 @@ def test_a_target_that_stands_still_is_reached_and_never_overshot(start, target,
     assert envelope.position == pytest.approx([target, target], abs=1e-4)
 
 
-@settings(deadline=None)
 @given(TURNS, st.floats(-1, 1.5))
 def test_a_joint_velocity_leaves_room_to_stop_before_the_limit(turns, position):
     limits = Limits(arm(Kind.JOINT_VELOCITY))
@@ -126,6 +122,14 @@ def test_a_delta_points_from_the_measured_position():
     assert envelope.values(measured) == pytest.approx([0.0004, -0.0004])
     assert envelope.target(values, None) is None
     assert envelope.values(None).size == 0
+
+
+def test_a_wrong_measurement_does_not_fling_an_arm_that_follows_deltas():
+    limits = Limits(arm(Kind.JOINT_DELTA))
+    envelope = Envelope(Kind.JOINT_DELTA, limits)
+    envelope.start(np.array([0.2, 0.3]))
+    farthest = limits.velocity * MAX_TTL_MS / 1000
+    assert envelope.values(np.array([1.4, -0.9])) == pytest.approx([-farthest[0], farthest[1]])
 
 
 def test_positions_without_a_start_are_not_commanded():

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.safety.rig import ROVER_SIGNALS, TICK_NS, Rig, arm, odometry, scan, settings
@@ -20,7 +19,6 @@ from vlad.safety.kernel import Verdict
 NUMBER = st.floats(width=32) | st.floats(-3, 3, width=32)
 PAIR = st.tuples(NUMBER, NUMBER)
 SANE_PAIR = st.tuples(st.floats(-2.5, 2.5, width=32), st.floats(-2.5, 2.5, width=32))
-UNHURRIED = hypothesis(deadline=None, suppress_health_check=list(HealthCheck))
 MOVING = ("active", "degraded")
 ACTS = st.sampled_from([""] * 12 + ["arm"] * 6 + ["reset", "disarm", "stop", "estop"])
 
@@ -153,7 +151,6 @@ def hostile(rig: Rig, story: list[Turn], values_of) -> None:
         last = values_of(verdict, last, min(turn.dt_s, 2 * TICK_NS / 1e9), done)
 
 
-@UNHURRIED
 @given(turns())
 def test_a_base_is_never_commanded_out_of_its_envelope(story):
     rig = Rig()
@@ -172,7 +169,6 @@ def test_a_base_is_never_commanded_out_of_its_envelope(story):
     hostile(rig, story, check)
 
 
-@UNHURRIED
 @given(turns())
 def test_an_arm_is_never_commanded_out_of_its_envelope(story):
     rig = Rig(arm())
@@ -198,13 +194,11 @@ def test_an_arm_is_never_commanded_out_of_its_envelope(story):
 
 
 @pytest.mark.parametrize("kind", [Kind.JOINT_DELTA, Kind.JOINT_VELOCITY])
-@UNHURRIED
 @given(turns())
 def test_other_arms_only_get_numbers_that_are_finite(kind, story):
     hostile(Rig(arm(kind)), story, lambda verdict, last, dt_s, done: None)
 
 
-@UNHURRIED
 @given(turns())
 def test_what_happened_once_happens_again(story):
     def run() -> list[bytes]:

@@ -6,7 +6,7 @@ from math import cos, hypot, inf, nan, pi, sin
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.safety.rig import TICK_NS, odometry, points, scan
@@ -118,7 +118,6 @@ def simulated_m(x: float, y: float, linear: float, angular: float) -> float:
     return 8.0
 
 
-@settings(deadline=None)
 @given(
     st.floats(-pi, pi),
     st.floats(0.2, 3.0),
@@ -137,7 +136,6 @@ def test_the_free_way_is_what_a_simulation_finds(angle, distance, linear, angula
     assert found == pytest.approx(expected, abs=0.01) or grazes
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=1440, max_size=1440), st.floats(), st.floats())
 def test_whatever_the_numbers_the_free_way_is_a_distance_within_the_lasers_reach(raw, linear, angular):
     with np.errstate(all="ignore"):
@@ -145,7 +143,6 @@ def test_whatever_the_numbers_the_free_way_is_a_distance_within_the_lasers_reach
     assert 0 <= found <= 8
 
 
-@settings(deadline=None)
 @given(st.floats(0, 100), st.floats(0.1, 20), st.floats(0, 1))
 def test_the_allowed_speed_stops_within_the_distance(distance, deceleration, reaction):
     speed = speed_for(distance, deceleration, reaction)

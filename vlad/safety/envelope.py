@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlad.messages import Floats, Kind
+from vlad.messages import MAX_TTL_MS, Floats, Kind
 from vlad.safety.motion import Limits, Vector
 
 _NONE: Floats = np.zeros(0, dtype=np.float32)
+_LONGEST_S = MAX_TTL_MS / 1000
 
 
 class Envelope:
@@ -22,7 +23,8 @@ class Envelope:
 
     twist, joint_velocity: `velocity` is the command. joint_position: `position` is, and `velocity` its rate
     of change. joint_delta: the policy's values are offsets from the measured position; what they point at is
-    bounded like a position, and the command is the bounded position less the measured one.
+    bounded like a position, and the command is the bounded position less the measured one, but never more
+    than the axis may travel while a command is valid: one wrong measurement must not fling the arm.
     """
 
     def __init__(self, kind: Kind, limits: Limits) -> None:
@@ -91,7 +93,9 @@ class Envelope:
         if self.position is None or (self._kind is Kind.JOINT_DELTA and measured is None):
             return _NONE
         if self._kind is Kind.JOINT_DELTA and measured is not None:
-            return (self.position - measured).astype(np.float32)
+            farthest = self._limits.velocity * _LONGEST_S
+            offset = np.minimum(np.maximum(self.position - measured, -farthest), farthest)
+            return offset.astype(np.float32)
         return self.position.astype(np.float32)
 
     def _reachable(self, way: Vector, dt_s: float) -> Vector:

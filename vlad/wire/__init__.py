@@ -29,6 +29,7 @@ import numpy as np
 
 from vlad.messages import (
     DATA_TYPES,
+    MAX_TTL_MS,
     Command,
     CommandMode,
     Data,
@@ -44,7 +45,6 @@ from vlad.wire.types import CODECS
 VERSION = 1
 COMMAND_TOPIC = b"command"
 HEARTBEAT_TOPIC = b"safety"
-MAX_TTL_MS = 100
 MAX_HEADER_BYTES = 64 * 1024
 MAX_TOPIC_BYTES = 128
 MAX_FUTURE_NS = 50_000_000
