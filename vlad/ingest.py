@@ -24,6 +24,7 @@ from vlad.wire.fields import BadMessage, Buffer, Reason
 log = logging.getLogger(__name__)
 
 _PORTION_NS = 100_000
+_READABLE = int(zmq.POLLIN)
 _RECEIVE_QUEUE = 16
 """Messages that libzmq keeps for each driver while the loop is busy; the rest waits in kernel and driver."""
 _COPIED_BYTES = 4096
@@ -165,7 +166,7 @@ class Ingest:
         if self._loop is None:
             return
         until_ns = self._clock.now_ns() + _PORTION_NS
-        while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        while int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE:
             now_ns = self._clock.now_ns()
             if now_ns > until_ns:
                 self._more_to_read = True

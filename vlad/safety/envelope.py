@@ -53,7 +53,8 @@ class Envelope:
         deceleration.
         """
         if target is None:
-            return self.approach(np.zeros(len(self.velocity)), dt_s)
+            rest = np.zeros(len(self.velocity))
+            return self.approach(rest, dt_s) if self.velocity.any() else rest
         top = self._limits.velocity * scale
         if not self._positional:
             wanted = np.minimum(np.maximum(target, -top), top)
