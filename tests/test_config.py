@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vlad.config import ConfigError, Robot, Settings, load_robot, load_settings
+from vlad.config import ConfigError, Settings, load_robot, load_settings
+from vlad.robot import Robot
 
 ETC = Path(__file__).parents[1] / "etc"
 ROBOT = """
@@ -22,7 +23,7 @@ acceleration = 1.0
 velocity = 1.5
 acceleration = 3
 [obstacle]
-signal = "laser"
+lasers = [{ signal = "laser" }]
 radius = 0.18
 """
 SETTINGS = """
@@ -210,7 +211,7 @@ def test_a_robot_whose_signals_are_not_configured_is_a_contradiction(files: File
     files.add("[safety]\noverruns_slow = 5\noverruns_stop = 2\n")
     problems = "\n".join(files.problems())
     assert "feedback: no signal 'odometry'" in problems
-    assert "obstacle.signal: 'laser' has the type image; it must be laser_scan" in problems
+    assert "obstacle.lasers.0.signal: 'laser' has the type image; it must be laser_scan" in problems
     assert "safety.overruns_stop: must not be below safety.overruns_slow" in problems
 
 

@@ -8,12 +8,13 @@ import zmq
 
 from vlad.clock import FakeClock, SystemClock
 from vlad.command import CommandWriter
-from vlad.config import Axis, PathSettings, Robot, Settings
+from vlad.config import PathSettings, Settings
 from vlad.driver import CommandReceiver
 from vlad.messages import Chunk, CommandMode, EStop, Image, Instruction, Kind, Mode, Sample
 from vlad.policy.follower import Follower
 from vlad.queues import Latest
 from vlad.realtime import Collector
+from vlad.robot import Axis, Robot
 from vlad.safety.kernel import Kernel
 from vlad.watchdog import Watchdog
 

@@ -14,9 +14,11 @@ import uvloop
 
 import vlad
 from vlad.clock import SystemClock
-from vlad.config import DEFAULT_SETTINGS, ConfigError, Robot, Settings, load_settings
+from vlad.config import ConfigError, Settings, load_settings
 from vlad.daemon import Daemon
 from vlad.folders import AlreadyRunningError, StartError
+from vlad.robot import Robot
+from vlad.settings_files import DEFAULT_SETTINGS
 
 _LOG_QUEUE = 10_000
 

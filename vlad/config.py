@@ -1,24 +1,20 @@
-"""The settings: what may stand in vlad.toml and in a robot's limits file, and reading them.
+"""The settings: what may stand in vlad.toml, and reading it together with the robot's limits file.
 
 Every mistake of every file is collected and reported at once, each with file, key and what was expected.
 """
 
 from __future__ import annotations
 
-import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
+from pydantic import BaseModel, Field, StrictBool, ValidationError, model_validator
 
 from vlad.messages import Kind
-
-DEFAULT_SETTINGS = Path("/etc/vlad/vlad.toml")
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
-Fraction = Annotated[float, Field(ge=0, le=1, strict=True)]
+from vlad.robot import Robot
+from vlad.schema import Fraction, NotNegative, Positive, Section
+from vlad.settings_files import Values, merge, read_settings, read_toml
 
 
 class ConfigError(Exception):
@@ -29,25 +25,21 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RobotSettings(_Section):
+class RobotSettings(Section):
     """Which robot this is."""
 
     limits: Path
     """The robot's limits file, etc/robots/*.toml; relative to the settings file that names it."""
 
 
-class PathSettings(_Section):
+class PathSettings(Section):
     """Where the daemon keeps things."""
 
     run_dir: Path = Path("/run/vlad")
     state_dir: Path = Path("/var/lib/vlad")
 
 
-class RealtimeSettings(_Section):
+class RealtimeSettings(Section):
     """What the daemon asks of the kernel; whatever is refused shows in `vladctl status` with the reason."""
 
     tick_hz: Annotated[int, Field(ge=20, le=1000, strict=True)] = 100
@@ -65,7 +57,7 @@ class RealtimeSettings(_Section):
     """Name each callback that holds the loop longer than this; 0: off. Debugging only, it costs time."""
 
 
-class WireSettings(_Section):
+class WireSettings(Section):
     """Where drivers connect. The ipc sockets are always bound under the run folder."""
 
     sensors_tcp: str = ""
@@ -87,11 +79,11 @@ class WireSettings(_Section):
 SignalType = Literal[
     "image", "compressed_image", "laser_scan", "point_cloud", "joint_state", "imu", "battery", "wrench",
     "twist", "pose", "odometry", "proximity", "power", "temperature", "center_of_mass", "detections",
-    "estop", "instruction", "task_result",
+    "estop", "instruction", "task_result", "deadman", "command_ack",
 ]  # fmt: skip
 
 
-class SignalSettings(_Section):
+class SignalSettings(Section):
     """One topic that a driver publishes."""
 
     type: SignalType
@@ -101,9 +93,15 @@ class SignalSettings(_Section):
     """Older than this counts as stale. Not used for events: instruction and task_result."""
     rate_hz: NotNegative = 0
     """Nominal rate; 0: not periodic."""
+    frozen_s: NotNegative = 0
+    """The same content for this long while the robot moves is a fault; 0: may stay the same."""
+    backups: tuple[str, ...] = ()
+    """Signals of the same type that take its place, the first healthy one, when it fails."""
+    estimate_s: Annotated[float, Field(ge=0, le=1, strict=True)] = 0
+    """Without a backup it is estimated for this long, slowly driven on: odometry and imu; 0: never."""
 
 
-class PolicySettings(_Section):
+class PolicySettings(Section):
     """Which policy runs, and how fast."""
 
     bundle: Path | None = None
@@ -112,6 +110,8 @@ class PolicySettings(_Section):
     """At most so many inferences a second; never more than one for each new frame."""
     deadline_s: Positive = 0.3
     """An inference that takes longer than this is a fault."""
+    hung_s: Positive = 2.0
+    """One that takes longer than this is given up."""
     max_chunk_age_s: Positive = 1.0
     """A chunk made from a frame older than this is not followed any more."""
     blend_s: NotNegative = 0.1
@@ -119,7 +119,7 @@ class PolicySettings(_Section):
     threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
 
 
-class SafetySettings(_Section):
+class SafetySettings(Section):
     """What the safety tick allows beyond the robot's own limits."""
 
     command_ttl_ms: Annotated[int, Field(ge=20, le=100, strict=True)] = 60
@@ -134,15 +134,57 @@ class SafetySettings(_Section):
     """Ticks missed in a row after which the robot slows down, and stops."""
     silence_s: Positive = 0.5
     """Armed without any new chunk for this long while an instruction stands: stop."""
+    uncertainty_threshold: Fraction = 0.9
+    """The policy's own doubt above which the robot is held; 1: never."""
+    start_distance: Positive = 0.3
+    """A first chunk that begins farther than this from the measured pose is refused [rad or m]."""
+    rate_tolerance: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.2
+    """A signal's rate may differ from its nominal one by this part."""
+    gap_fraction: Fraction = 0.1
+    """This part of a signal's messages may be missing in its sequence."""
+    bad_hz: Positive = 5.0
+    """So many refused messages a second on one topic are a fault."""
+    failback_s: Positive = 2.0
+    """A failed signal must be healthy for this long before it is used again in place of its backup."""
+    ack_s: Positive = 0.3
+    """The motor driver follows a command that is older than this: commands are not applied."""
 
 
-class OperatorSettings(_Section):
+class ComputerSettings(Section):
+    """What may be used of this computer before it is a fault."""
+
+    cpu: Fraction = 0.95
+    memory: Fraction = 0.95
+    gpu_memory: Fraction = 0.95
+    disk: Fraction = 0.95
+    temperature: Positive = 90.0
+    """[degrees Celsius], of the hottest sensor."""
+
+
+HexBytes = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{2})*$")]
+
+
+class GuardSettings(Section):
+    """The guard, a process of its own that says stop when the daemon falls silent."""
+
+    required: StrictBool = True
+    """Without a guard the robot cannot be armed, and stops when it goes silent."""
+    silence_ms: Annotated[int, Field(ge=20, le=1000, strict=True)] = 50
+    """The daemon's heartbeat may be missing for this long."""
+    relay: Path | None = None
+    """A GPIO value file or serial line that cuts the motors' power; None: there is none."""
+    relay_stop: HexBytes = "30"
+    """What is written to it to stop, in hexadecimal; the default is the digit 0."""
+    relay_run: HexBytes = "31"
+
+
+class OperatorSettings(Section):
     """Who may act through the control socket, besides root and the daemon's own user."""
 
     group: str = "vlad-operator"
 
 
-class Settings(_Section):
+class Settings(Section):
     """All of vlad.toml."""
 
     robot: RobotSettings
@@ -152,100 +194,9 @@ class Settings(_Section):
     signals: dict[str, SignalSettings]
     policy: PolicySettings = PolicySettings()
     safety: SafetySettings = SafetySettings()
+    computer: ComputerSettings = ComputerSettings()
+    guard: GuardSettings = GuardSettings()
     operator: OperatorSettings = OperatorSettings()
-
-
-TWIST_AXES = ("linear_x", "linear_y", "linear_z", "angular_x", "angular_y", "angular_z")
-
-
-class Axis(_Section):
-    """Limits of one number of the command: a joint, or linear_x [m/s] or angular_z [rad/s] of a twist.
-
-    For a twist `velocity` bounds the number itself and `acceleration` its change. For joints `lower` and
-    `upper` [rad or m] bound the position, `velocity` and `acceleration` its change.
-    """
-
-    velocity: Positive
-    acceleration: Positive
-    deceleration: Positive | None = None
-    """Used in stops; the same as acceleration where it is not given."""
-    lower: Finite | None = None
-    upper: Finite | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Axis:
-        if (self.lower is None) != (self.upper is None):
-            raise ValueError("lower and upper belong together: give both or neither")
-        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
-            raise ValueError(f"lower ({self.lower}) must be below upper ({self.upper})")
-        return self
-
-
-class ObstacleStop(_Section):
-    """Stop for what the laser sees in the way: the base is a disc, the way a corridor as wide as it."""
-
-    signal: str
-    """The laser scan that watches the way."""
-    radius: Positive
-    """Of the base with all that stands out [m]."""
-    margin: NotNegative = 0.05
-    """Free space that must remain when the robot has come to rest [m]."""
-    reaction_s: NotNegative = 0.1
-    """From the measurement of an obstacle to the first braking of the motors."""
-
-
-class Robot(_Section):
-    """A robot's limits file."""
-
-    name: str
-    type: str
-    """Bundles name the robot type that they were trained for; it must be this one."""
-    command: Kind
-    axes: dict[str, Axis]
-    """In the order in which commands list them."""
-    feedback: str = ""
-    """The odometry or joint_state signal that tells how the robot really moves; empty: there is none."""
-    obstacle: ObstacleStop | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> Robot:
-        if not self.axes:
-            raise ValueError("a robot needs at least one axis, [axes.NAME]")
-        unbounded = [name for name, axis in self.axes.items() if axis.lower is None]
-        if self.command in (Kind.JOINT_POSITION, Kind.JOINT_DELTA):
-            if unbounded:
-                raise ValueError(f"joint positions need lower and upper; missing for {', '.join(unbounded)}")
-            if not self.feedback:
-                raise ValueError("joint positions start where the joints are measured: feedback is missing")
-        unknown = [name for name in self.axes if name not in TWIST_AXES]
-        if self.command is Kind.TWIST and unknown:
-            raise ValueError(f"a twist has the axes {', '.join(TWIST_AXES)}; not {', '.join(unknown)}")
-        return self
-
-    @model_validator(mode="after")
-    def _watches_its_way(self) -> Robot:
-        drives = self.command is Kind.TWIST and "linear_x" in self.axes and "linear_y" not in self.axes
-        if self.obstacle is not None and not drives:
-            raise ValueError("obstacle is for a base that takes twists, with the axis linear_x, not linear_y")
-        return self
-
-
-def _read(path: Path, problems: list[str]) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        problems.append(f"{path}: cannot be read ({error.strerror}); name another file or create it")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        problems.append(f"{path}: is not valid TOML: {error}")
-    return {}
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
 
 
 def _lookup(values: dict[str, Any], where: tuple[int | str, ...]) -> bool:
@@ -277,23 +228,15 @@ def _problems(error: ValidationError, sources: list[tuple[Path, dict[str, Any]]]
     return lines
 
 
-def _anchor(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Make the paths of a settings file relative to that file."""
-    anchored = dict(values)
-    for section, key in (("robot", "limits"), ("policy", "bundle"),
-                         ("wire", "curve_server_secret"), ("wire", "curve_clients")):  # fmt: skip
-        table = anchored.get(section)
-        if isinstance(table, dict) and isinstance(table.get(key), str):
-            anchored[section] = {**table, key: str(folder / table[key])}
-    return anchored
-
-
 def load_robot(path: Path) -> Robot:
     """Read a robot's limits file; ConfigError with every mistake."""
     problems: list[str] = []
-    values = _read(path, problems)
+    values = read_toml(path, problems)
     if problems:
         raise ConfigError(problems)
+    workspace = values.get("workspace")
+    if isinstance(workspace, dict) and isinstance(workspace.get("urdf"), str):
+        values["workspace"] = {**workspace, "urdf": str(path.parent / workspace["urdf"])}
     try:
         return Robot.model_validate(values)
     except ValidationError as error:
@@ -306,12 +249,10 @@ def load_settings(path: Path) -> tuple[Settings, Robot]:
     Later files override single keys of earlier ones. ConfigError with every mistake of all of them.
     """
     problems: list[str] = []
-    sources: list[tuple[Path, dict[str, Any]]] = []
-    merged: dict[str, Any] = {}
-    for file in [path, *sorted(Path(f"{path}.d").glob("*.toml"))]:
-        values = _anchor(_read(file, problems), file.parent)
-        sources.append((file, values))
-        merged = _merge(merged, values)
+    sources = read_settings(path, problems)
+    merged: Values = {}
+    for _, values in sources:
+        merged = merge(merged, values)
     if problems:
         raise ConfigError(problems)
     settings = robot = None
@@ -325,30 +266,61 @@ def load_settings(path: Path) -> tuple[Settings, Robot]:
             robot = load_robot(Path(limits))
         except ConfigError as error:
             problems += error.problems
-    if settings is not None and robot is not None:
-        problems += _contradictions(settings, robot, path, Path(str(limits)))
+    if settings is not None:
+        problems += (f"{path}: {problem}" for problem in _unfit_settings(settings))
+        if robot is not None:
+            problems += (f"{limits}: {problem} ({path})" for problem in _unfit_signals(settings, robot))
     if problems or settings is None or robot is None:
         raise ConfigError(problems)
     return settings, robot
 
 
-def _contradictions(settings: Settings, robot: Robot, path: Path, limits: Path) -> list[str]:
-    """What is wrong between the settings and the robot, though each is well formed."""
-    problems = []
-    wanted: list[tuple[str, str, tuple[str, ...]]] = []
+def _named_signals(robot: Robot) -> Iterator[tuple[str, str, str]]:
+    """Key, signal and type of every signal that the limits file names."""
     if robot.feedback:
-        feedback = "odometry" if robot.command is Kind.TWIST else "joint_state"
-        wanted.append(("feedback", robot.feedback, (feedback,)))
+        yield "feedback", robot.feedback, "odometry" if robot.command is Kind.TWIST else "joint_state"
+    if robot.acknowledged:
+        yield "acknowledged", robot.acknowledged, "command_ack"
     if robot.obstacle is not None:
-        wanted.append(("obstacle.signal", robot.obstacle.signal, ("laser_scan",)))
-    for key, signal, types in wanted:
+        for number, laser in enumerate(robot.obstacle.lasers):
+            yield f"obstacle.lasers.{number}.signal", laser.signal, "laser_scan"
+        for topic in robot.obstacle.proximity:
+            yield "obstacle.proximity", topic, "proximity"
+    if robot.workspace is not None and robot.workspace.pose:
+        yield "workspace.pose", robot.workspace.pose, "pose"
+    if robot.separation is not None:
+        yield "separation.signal", robot.separation.signal, "proximity"
+    if robot.contact is not None:
+        yield "contact.signal", robot.contact.signal, "wrench"
+
+
+def _unfit_signals(settings: Settings, robot: Robot) -> Iterator[str]:
+    """Where the limits file names a signal that is not there, or not of the right type."""
+    for key, signal, wanted in _named_signals(robot):
         known = settings.signals.get(signal)
         if known is None:
-            problems.append(f"{limits}: {key}: no signal {signal!r} in {path}; add [signals.{signal}]")
-        elif known.type not in types:
-            problems.append(
-                f"{limits}: {key}: {signal!r} has the type {known.type}; it must be {' or '.join(types)}"
-            )
+            yield f"{key}: no signal {signal!r} in the settings; add [signals.{signal}]"
+        elif known.type != wanted:
+            yield f"{key}: {signal!r} has the type {known.type}; it must be {wanted}"
+
+
+def _unfit_settings(settings: Settings) -> Iterator[str]:
+    """What contradicts itself in the settings, though each value is well formed."""
     if settings.safety.overruns_stop < settings.safety.overruns_slow:
-        problems.append(f"{path}: safety.overruns_stop: must not be below safety.overruns_slow")
-    return problems
+        yield "safety.overruns_stop: must not be below safety.overruns_slow"
+    if settings.policy.hung_s < settings.policy.deadline_s:
+        yield "policy.hung_s: must not be below policy.deadline_s"
+    for topic, signal in settings.signals.items():
+        where = f"signals.{topic}"
+        for backup in signal.backups:
+            other = settings.signals.get(backup)
+            if backup == topic:
+                yield f"{where}.backups: {topic!r} cannot stand in for itself"
+            elif other is None:
+                yield f"{where}.backups: no signal {backup!r}; add [signals.{backup}]"
+            elif other.type != signal.type:
+                yield f"{where}.backups: {backup!r} has the type {other.type}; it must be {signal.type}"
+            elif other.backups:
+                yield f"{where}.backups: {backup!r} has backups of its own; name them all here"
+        if signal.estimate_s and signal.type not in ("odometry", "imu"):
+            yield f"{where}.estimate_s: only odometry and imu can be estimated, not {signal.type}"

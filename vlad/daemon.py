@@ -20,7 +20,7 @@ import zmq
 from vlad import realtime
 from vlad.clock import NS_PER_S, Clock
 from vlad.command import CommandWriter
-from vlad.config import Robot, Settings
+from vlad.config import Settings
 from vlad.control import Control
 from vlad.folders import StartError, hold_run_folder, make_folders
 from vlad.ingest import Ingest
@@ -33,8 +33,10 @@ from vlad.policy.policy import Policy
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
 from vlad.record.events import EventLog
-from vlad.safety.faults import Finding, active
+from vlad.robot import Robot
+from vlad.safety.faults import active
 from vlad.safety.kernel import ActiveFault, Kernel, Verdict
+from vlad.safety.reaction import Finding
 from vlad.status import fault_rows, status_report
 from vlad.supervisor import Part, supervise
 from vlad.watchdog import AT_REST, Watchdog

@@ -192,6 +192,22 @@ class TaskResult:
     success: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Deadman:
+    """The enabling switch of a tele-operator; `held` while the person lets the robot move."""
+
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CommandAck:
+    """What the motor driver follows now: sequence, stamp [ns] and mode of the command that it received."""
+
+    seq: int
+    command_stamp_ns: int
+    mode: CommandMode
+
+
 Data: TypeAlias = (
     Image
     | CompressedImage
@@ -212,6 +228,8 @@ Data: TypeAlias = (
     | EStop
     | Instruction
     | TaskResult
+    | Deadman
+    | CommandAck
 )
 
 DATA_TYPES: dict[str, type[Data]] = {
@@ -234,6 +252,8 @@ DATA_TYPES: dict[str, type[Data]] = {
     "estop": EStop,
     "instruction": Instruction,
     "task_result": TaskResult,
+    "deadman": Deadman,
+    "command_ack": CommandAck,
 }
 """The `type` of a sensor message on the wire -> what it becomes."""
 
@@ -289,6 +309,17 @@ class Mode(StrEnum):
     ESTOP = "estop"
 
 
+class Request(StrEnum):
+    """What vlad asks of the robot's own controller, on the `safety` topic."""
+
+    BALANCE = "balance"
+    """Recover the balance, whatever else was asked for."""
+    REDUCE_FORCE = "reduce_force"
+    CANCEL_ACTION = "cancel_action"
+    """Drop what was planned ahead; the next command starts anew."""
+    POWER_OFF = "power_off"
+
+
 class Level(IntEnum):
     """How bad it is, for people; ordered."""
 
@@ -304,8 +335,9 @@ class Chunk:
     """What the policy wants to do next: `actions` is (horizon, len(names)) in the units of `kind`.
 
     Row k is meant for `stamp_ns + (k + 1) * step_ns`, where `stamp_ns` is the time of the frame it was made
-    from. `collision` is the policy's own probability, 0 to 1, that following it ends in a collision; None
-    where the model has no such head. `inference_ns` is the model's run alone.
+    from. `collision` is the policy's own probability, 0 to 1, that following it ends in a collision,
+    `uncertainty` its own doubt about the actions, 0 to 1; None where the model has no such head.
+    `inference_ns` is the model's run alone.
     """
 
     seq: int
@@ -318,6 +350,7 @@ class Chunk:
     instruction: str
     inference_ns: int
     collision: float | None = None
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +367,7 @@ class Step:
     names: tuple[str, ...]
     values: Floats
     collision: float | None
+    uncertainty: float | None = None
 
 
 MAX_TTL_MS = 100
@@ -360,10 +394,14 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The `safety` topic, once a tick: what the daemon thinks of the robot. `faults` are fault ids."""
+    """The `safety` topic, once a tick: what the daemon thinks of the robot, and asks of its controller.
+
+    `faults` are fault ids.
+    """
 
     seq: int
     stamp_ns: int
     mode: Mode
     level: Level
     faults: tuple[str, ...]
+    requests: tuple[Request, ...] = ()

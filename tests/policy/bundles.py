@@ -10,9 +10,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from vlad.config import Robot, SignalSettings
+from vlad.config import SignalSettings
 from vlad.messages import Image, Instruction, LaserScan, Sample
 from vlad.policy.bundle import write_manifest
+from vlad.robot import Robot
 
 HORIZON = 4
 NAMES = ("linear_x", "angular_z")

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from tests.policy.bundles import ROBOT, SIGNALS, image_input, laser_input, make_bundle, manifest, output
-from vlad.config import Robot, SignalSettings
+from vlad.config import SignalSettings
 from vlad.policy.bundle import BundleRefused, find_bundles, load_bundle, write_manifest
 from vlad.policy.toml import plain, write_toml
+from vlad.robot import Robot
 
 
 @pytest.fixture

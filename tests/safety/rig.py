@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vlad.config import Robot, Settings, load_robot
+from vlad.config import Settings, load_robot
 from vlad.messages import (
     Battery,
     Chunk,
@@ -25,6 +25,7 @@ from vlad.messages import (
     Sample,
     Step,
 )
+from vlad.robot import Robot
 from vlad.safety.kernel import Inputs, Kernel, Verdict
 
 S = 1_000_000_000
@@ -93,7 +94,8 @@ class Rig:
         self.robot = rover() if robot is None else robot
         joints = self.robot.command is not Kind.TWIST
         signals = {"camera": ROVER_SIGNALS["camera"], "joints": {"type": "joint_state", "max_age_s": 0.1}}
-        self.settings = set_up or settings(signals if joints else None)
+        anywhere = {"start_distance": 10.0}
+        self.settings = set_up or (settings(signals, safety=anywhere) if joints else settings())
         self.kernel = Kernel(self.robot, self.settings, estop)
         self.now_ns = 1_000 * S
         self.names = tuple(self.robot.axes)
@@ -139,7 +141,7 @@ class Rig:
         return replace(step, **changes)
 
     def make_chunk(self, **changes: Any) -> Chunk:
-        actions = np.zeros((5, len(self.names)), dtype=np.float32)
+        actions = np.tile(np.float32(self.wanted or np.zeros(len(self.names))), (5, 1))
         stamp_ns = self.now_ns - 50_000_000
         chunk = Chunk(
             1, stamp_ns, self.now_ns, S // 10, self.robot.command, self.names, actions, "", 5_000_000, None

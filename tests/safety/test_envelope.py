@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.safety.rig import arm, rover
+from tests.safety.rig import Rig, arm, rover
 from vlad.messages import MAX_TTL_MS, Kind
 from vlad.safety.envelope import Envelope
 from vlad.safety.motion import Limits
@@ -136,3 +136,40 @@ def test_positions_without_a_start_are_not_commanded():
     envelope = Envelope(Kind.JOINT_POSITION, Limits(arm()))
     assert not envelope.bound(np.array([1.0, 1.0]), 0.01, 1.0, None).any()
     assert envelope.values(None).size == 0
+
+
+@given(TURNS)
+def test_acceleration_builds_up_no_faster_than_the_jerk_allows_and_braking_is_not_held_back(turns):
+    robot = arm(Kind.JOINT_VELOCITY)
+    axes = {name: axis.model_copy(update={"jerk": 20.0}) for name, axis in robot.axes.items()}
+    limits = Limits(robot.model_copy(update={"axes": axes}))
+    envelope = Envelope(Kind.JOINT_VELOCITY, limits)
+    built = np.zeros(2)
+    for target, dt_s, scale in turns:
+        before = envelope.velocity.copy()
+        wanted = None if target is None else np.array(target)
+        velocity = envelope.bound(wanted, dt_s, scale, None)
+        envelope.step(velocity, dt_s)
+        if dt_s == 0:
+            assert (velocity == before).all()
+            continue
+        same = before * velocity > 0
+        speeding = np.maximum(0.0, np.abs(velocity) - np.where(same, np.abs(before), 0.0)) / dt_s
+        assert (speeding <= np.minimum(built + 20.0 * dt_s, limits.acceleration) + 1e-9).all()
+        built = speeding
+        if target is None:
+            least = np.maximum(0.0, np.abs(before) - limits.deceleration * dt_s)
+            assert (np.abs(velocity) <= least + 1e-9).all()
+
+
+def test_more_jerk_than_allowed_is_told():
+    robot = arm(Kind.JOINT_VELOCITY)
+    axes = {**robot.axes, "j1": robot.axes["j1"].model_copy(update={"jerk": 20.0})}
+    rig = Rig(robot.model_copy(update={"axes": axes})).driving(0.0, 1.0)
+    told = {fault.fault.id for fault in rig.verdict.faults}
+    assert told <= {"jerk_limit"}
+    rig = Rig(robot.model_copy(update={"axes": axes})).armed()
+    rig.task, rig.wanted = "go", [1.0, 1.0]
+    rig.tick(3)
+    assert ("jerk_limit", "j1") in {(fault.fault.id, fault.subject) for fault in rig.verdict.faults}
+    assert rig.verdict.mode == "active"

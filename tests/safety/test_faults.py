@@ -11,7 +11,8 @@ import pytest
 
 from tests.safety.rig import TICK_NS, Rig, S, arm, points, scan, settings
 from vlad.messages import Battery, Chunk, EStop, Kind, NearObject, Proximity, Step
-from vlad.safety.faults import FAULTS, Clears, Reaction
+from vlad.safety.faults import FAULTS
+from vlad.safety.reaction import Clears, Reaction
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))
@@ -28,7 +29,7 @@ def test_a_row_says_all_that_an_operator_needs(fault):
 def test_what_cuts_the_power_never_clears_by_itself(fault):
     if fault.reaction >= Reaction.STOP1:
         assert fault.clears in (Clears.RESET, Clears.NEVER)
-    if fault.reaction <= Reaction.SLOW:
+    if fault.reaction <= Reaction.SLOW and fault.id != "joint_parked":
         assert fault.clears is Clears.ITSELF
 
 
@@ -87,8 +88,32 @@ def chunk_old(rig: Rig) -> None:
     _step(rig, lambda step: replace(step, stamp_ns=step.stamp_ns - S))
 
 
-def chunk_refused(rig: Rig) -> None:
+def chunk_not_finite(rig: Rig) -> None:
     _chunk(rig, actions=np.full((5, 2), nan, dtype=np.float32))
+
+
+def chunk_shape(rig: Rig) -> None:
+    _chunk(rig, actions=np.zeros((5, 3), dtype=np.float32))
+
+
+def chunk_bounds(rig: Rig) -> None:
+    _chunk(rig, actions=np.full((5, 2), 9.0, dtype=np.float32))
+
+
+def chunk_order(rig: Rig) -> None:
+    _chunk(rig, stamp_ns=rig.now_ns - 300_000_000)
+
+
+def chunk_jump(rig: Rig) -> None:
+    _chunk(rig, actions=np.full((5, 2), -0.8, dtype=np.float32))
+
+
+def chunk_envelope(rig: Rig) -> None:
+    _chunk(rig, actions=np.full((5, 2), 1.0, dtype=np.float32))
+
+
+def uncertain(rig: Rig) -> None:
+    _step(rig, lambda step: replace(step, uncertainty=0.95))
 
 
 def step_invalid(rig: Rig) -> None:
@@ -146,7 +171,8 @@ def stop_failed(rig: Rig) -> None:
 
 REACHED = [
     estop, estop_pressed, estop_silent, signal_missing, signal_stale, signal_invalid, battery_low,
-    battery_critical, silence, chunk_used_up, chunk_old, chunk_refused, step_invalid, collision_predicted,
+    battery_critical, silence, chunk_used_up, chunk_old, chunk_not_finite, chunk_shape, chunk_bounds,
+    chunk_order, chunk_jump, chunk_envelope, uncertain, step_invalid, collision_predicted,
     inference_late, overrun, part_failed, overrun_stop, obstacle, obstacle_ahead, contact, velocity_limit,
     stop_late, stop_failed,
 ]  # fmt: skip
@@ -169,7 +195,7 @@ def test_a_fault_is_reported_and_gets_the_reaction_of_its_row(cause):
             assert verdict.mode == "active"
         case Reaction.SLOW:
             assert (verdict.mode, verdict.command_mode) == ("degraded", "run")
-            assert verdict.values[0] == pytest.approx(0.4)
+            assert verdict.values[0] == pytest.approx(0.8 * fault.factor)
         case Reaction.ESTOP:
             assert (verdict.mode, verdict.command_mode) == ("estop", "stop0")
         case _:
@@ -223,23 +249,51 @@ def test_a_chunk_that_cannot_be_meant_for_this_robot_is_refused(changes):
     assert not rig.kernel.admit(rig.make_chunk(**changes), rig.now_ns)
     rig.chunks = False
     verdict = rig.tick()
-    assert [fault.fault.id for fault in verdict.faults] == ["chunk_refused"]
+    (found,) = verdict.faults
+    assert found.fault.id in ("chunk_shape", "chunk_not_finite", "chunk_bounds", "chunk_order")
     assert verdict.faults[0].detail
     assert verdict.mode == "degraded"
     assert rig.tick(60).mode == "active"
 
 
 @pytest.mark.parametrize(("kind", "good", "bad"), [
-    (Kind.JOINT_POSITION, 2.0, 4.1), (Kind.JOINT_DELTA, -2.4, -2.6), (Kind.JOINT_VELOCITY, 2.9, 3.1),
+    (Kind.JOINT_POSITION, 2.0, 4.1), (Kind.JOINT_DELTA, -0.29, -0.31), (Kind.JOINT_VELOCITY, 2.9, 3.1),
 ])  # fmt: skip
 def test_an_exaggeration_is_bounded_and_nonsense_is_refused(kind, good, bad):
-    rig = Rig(arm(kind))
+    joints = {"joints": {"type": "joint_state"}}
+    rig = Rig(arm(kind), settings(joints))
 
     def chunk(value: float) -> Chunk:
         return rig.make_chunk(actions=np.full((5, 2), value, dtype=np.float32))
 
     assert rig.kernel.admit(chunk(good), rig.now_ns)
     assert not rig.kernel.admit(chunk(bad), rig.now_ns)
+
+
+def test_a_first_chunk_far_from_the_measured_pose_is_refused_with_the_distance():
+    rig = Rig(arm(), settings({"joints": {"type": "joint_state"}})).armed()
+    rig.chunks = False
+    far = rig.make_chunk(actions=np.full((5, 2), [0.1, -0.5], dtype=np.float32))
+    assert not rig.kernel.admit(far, rig.now_ns)
+    (found,) = rig.tick().faults
+    assert (found.fault.id, found.detail) == (
+        "chunk_jump", "j1 begins 0.5 from the measured pose; at most 0.3",
+    )  # fmt: skip
+    assert rig.kernel.admit(rig.make_chunk(actions=np.full((5, 2), 0.2, dtype=np.float32)), rig.now_ns)
+
+
+@pytest.mark.parametrize(("kind", "good", "bad"), [
+    (Kind.JOINT_POSITION, 0.019, 0.022), (Kind.JOINT_DELTA, 0.01, 0.022), (Kind.JOINT_VELOCITY, 1.0, 1.06),
+])  # fmt: skip
+def test_steps_beyond_the_limits_anywhere_in_a_chunk_are_told(kind, good, bad):
+    rig = Rig(arm(kind)).armed()
+    rig.chunks = False
+    for value, told in ((good, set()), (bad, {"chunk_envelope"})):
+        actions = np.zeros((5, 2), dtype=np.float32)
+        actions[3:, 1] = value
+        assert rig.kernel.admit(rig.make_chunk(actions=actions, step_ns=20_000_000), rig.now_ns)
+        rig.tick()
+        assert rig.ids() == told
 
 
 def test_the_limit_of_the_collision_head_can_be_switched_off():

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.safety.rig import ROVER_SIGNALS, TICK_NS, Rig, arm, odometry, scan, settings
 from vlad.messages import Battery, EStop, JointState, Kind, NearObject, Proximity
-from vlad.safety.faults import Reaction
 from vlad.safety.kernel import Verdict
+from vlad.safety.reaction import Reaction
 
 NUMBER = st.floats(width=32) | st.floats(-3, 3, width=32)
 PAIR = st.tuples(NUMBER, NUMBER)

@@ -7,12 +7,19 @@ import itertools
 import pytest
 
 from vlad.messages import Mode
-from vlad.safety.faults import FAULTS, Fault, Finding, Reaction, active
+from vlad.safety.faults import FAULTS, active
 from vlad.safety.ladder import Facts, describe, next_mode, stop_cause, worst
+from vlad.safety.reaction import Fault, Finding, Reaction
+
+ROWS = {
+    Reaction.REPORT: "obstacle_ahead", Reaction.SLOW: "battery_low", Reaction.STOP2: "signal_missing",
+    Reaction.STOP1: "contact", Reaction.STOP0: "stop_failed", Reaction.ESTOP: "estop",
+}  # fmt: skip
 
 
 def fault(reaction: Reaction):
-    row: Fault = next(row for row in FAULTS.values() if row.reaction is reaction)
+    row: Fault = FAULTS[ROWS[reaction]]
+    assert row.reaction is reaction
     return active(Finding(row.id, "subject", "detail"), 0)
 
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.safety.rig import arm, rover
-from vlad.config import Robot
+from vlad.robot import Robot
 from vlad.safety.motion import Limits
 
 
@@ -17,11 +17,12 @@ def test_the_rover_is_what_the_simulator_drives():
     assert limits.names == ("linear_x", "angular_z")
     assert list(limits.velocity) == [0.8, 2.0]
     assert list(limits.deceleration) == [2.0, 6.0]
-    assert (robot.obstacle.signal, robot.obstacle.radius, robot.obstacle.margin) == ("laser", 0.18, 0.05)
+    assert [laser.signal for laser in robot.obstacle.lasers] == ["laser"]
+    assert (robot.obstacle.radius, robot.obstacle.margin) == (0.18, 0.05)
 
 
 AXIS = {"velocity": 1.0, "acceleration": 1.0}
-LASER = {"signal": "laser", "radius": 0.2}
+LASER = {"lasers": [{"signal": "laser"}], "radius": 0.2}
 
 
 @pytest.mark.parametrize(("changes", "complaint"), [

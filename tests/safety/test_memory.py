@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.safety.rig import S
-from vlad.safety.faults import FAULTS, Clears, Finding, Reaction
+from vlad.safety.faults import FAULTS
 from vlad.safety.memory import Memory
+from vlad.safety.reaction import Clears, Finding, Reaction
 
 
 def finding(fault: str, subject: str = "x") -> Finding:

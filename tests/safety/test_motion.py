@@ -9,8 +9,8 @@ import pytest
 
 from tests.safety.rig import S, arm, odometry, rover
 from vlad.messages import EStop, JointState, Kind, Sample
-from vlad.safety.faults import Reaction
 from vlad.safety.motion import Feedback, Limits
+from vlad.safety.reaction import Reaction
 from vlad.safety.stop import Brake, StopPlan
 
 

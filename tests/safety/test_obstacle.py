@@ -10,21 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.safety.rig import TICK_NS, odometry, points, scan
-from vlad.config import ObstacleStop
 from vlad.messages import LaserScan, Sample
+from vlad.robot import Laser, ObstacleStop
 from vlad.safety.obstacle import Surroundings, speed_for, stopping_m
 
 RADIUS_M = 0.18
 
 
 def surroundings(data) -> Surroundings:
-    seen = Surroundings(ObstacleStop(signal="laser", radius=RADIUS_M))
+    seen = Surroundings(ObstacleStop(lasers=(Laser(signal="laser"),), radius=RADIUS_M))
     seen.see(Sample("laser", 1, TICK_NS, TICK_NS, "base_link", data))
     return seen
 
 
 def test_without_a_scan_no_way_is_free():
-    seen = Surroundings(ObstacleStop(signal="laser", radius=RADIUS_M))
+    seen = Surroundings(ObstacleStop(lasers=(Laser(signal="laser"),), radius=RADIUS_M))
     assert seen.free_m(0.5, 0.0) == 0
     seen = surroundings(scan())
     assert seen.free_m(0.5, 0.0) == 8

@@ -18,10 +18,11 @@ import numpy as np
 import uvloop
 
 from vlad.clock import NS_PER_S, Clock, SystemClock, Tick, Ticker
-from vlad.config import Robot, Settings, load_settings
+from vlad.config import Settings, load_settings
 from vlad.daemon import Daemon
 from vlad.messages import Chunk, Image, Sample
 from vlad.policy.policy import Policy
+from vlad.robot import Robot
 
 
 class NaivePace:

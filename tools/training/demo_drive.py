@@ -14,7 +14,7 @@ from tools.sim.sensors import LASER_BEAMS, LASER_RANGE_MAX_M, LASER_RANGE_MIN_M,
 from tools.sim.world import World
 from tools.training.expert import reached
 from vlad.clock import NS_PER_S, FakeClock
-from vlad.config import Robot, Settings
+from vlad.config import Settings
 from vlad.messages import (
     Battery,
     Chunk,
@@ -32,6 +32,7 @@ from vlad.messages import (
 )
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
+from vlad.robot import Robot
 from vlad.safety.kernel import Inputs, Kernel, Verdict
 
 TIME_LIMIT_S = 45.0

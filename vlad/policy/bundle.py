@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from vlad.config import Robot, SignalSettings
+from vlad.config import SignalSettings
 from vlad.policy.backends import BACKENDS
 from vlad.policy.manifest import INPUT, SCHEMA, Input, Manifest, Output
 from vlad.policy.toml import plain, write_toml
+from vlad.robot import Robot
 
 MANIFEST = "policy.toml"
 

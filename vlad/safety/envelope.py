@@ -33,10 +33,14 @@ class Envelope:
         self._positional = kind in (Kind.JOINT_POSITION, Kind.JOINT_DELTA)
         self.velocity: Vector = np.zeros(len(limits.names))
         self.position: Vector | None = None
+        self.jerked = ""
+        """The axis of which more jerk was asked than is allowed; empty: none."""
+        self._built: Vector = self.velocity
+        """With what acceleration each axis sped up in the last step."""
 
     def start(self, position: Vector | None) -> None:
         """Begin at rest, where the robot was measured; None: unknown, or a kind that needs no position."""
-        self.velocity = np.zeros(len(self._limits.names))
+        self.velocity = self._built = np.zeros(len(self._limits.names))
         self.position = None if position is None else position.copy()
 
     def target(self, values: Floats, measured: Vector | None) -> Vector | None:
@@ -71,18 +75,28 @@ class Envelope:
         return np.minimum(np.maximum(self.approach(wanted, dt_s), low), high)
 
     def approach(self, wanted: Vector, dt_s: float) -> Vector:
-        """The velocities nearest to `wanted` that acceleration and deceleration allow in this step."""
+        """The velocities nearest to `wanted` that acceleration, deceleration and jerk allow in this step."""
         limits = self._limits
         sign = np.where(self.velocity < 0, -1.0, 1.0)
         speed = self.velocity * sign
+        speeding_up = limits.acceleration
+        if limits.jerk is not None:
+            speeding_up = np.minimum(speeding_up, self._built + limits.jerk * dt_s)
         slowest = speed - limits.deceleration * dt_s
-        slowest = np.where(slowest < 0, slowest * (limits.acceleration / limits.deceleration), slowest)
-        bounded = np.minimum(np.maximum(wanted * sign, slowest), speed + limits.acceleration * dt_s)
+        slowest = np.where(slowest < 0, slowest * (speeding_up / limits.deceleration), slowest)
+        fastest = speed + speeding_up * dt_s
+        bounded = np.minimum(np.maximum(wanted * sign, slowest), fastest)
+        if limits.jerk is not None:
+            held = (np.abs(wanted) > np.abs(bounded)) & (speeding_up < limits.acceleration)
+            self.jerked = limits.names[int(held.argmax())] if held.any() else ""
         signed: Vector = sign * bounded
         return signed
 
     def step(self, velocity: Vector, dt_s: float) -> None:
         """Make these velocities the command for the step."""
+        if self._limits.jerk is not None and dt_s > 0:
+            before = np.where(self.velocity * velocity > 0, np.abs(self.velocity), 0.0)
+            self._built = np.maximum(0.0, np.abs(velocity) - before) / dt_s
         self.velocity = velocity
         if self.position is not None:
             self.position = self.position + velocity * dt_s

@@ -1,255 +1,481 @@
 """The table of faults: what can go wrong, what the robot does about it, and when it may go on.
 
-A new fault is a row here and a function in checks.py. How a reaction clears follows one thought: nobody
-must be surprised by motion. What says that the way is not free *now* (an obstacle, no fresh chunk) clears by
-itself, and motion resumes with a ramp. What says that the robot's knowledge or its obedience failed (a dead
-sensor, a stop that was not followed) waits for a person.
+A new fault is a row here and a check in checks/. How a reaction clears follows one thought: nobody must be
+surprised by motion. What says that the way is not free *now* (an obstacle, no fresh chunk) clears by itself,
+and motion resumes with a ramp. What says that the robot's knowledge or its obedience failed (a dead sensor, a
+stop that was not followed) waits for a person. `{...}` in a meaning names the setting that holds the limit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from vlad.messages import Level, Request
+from vlad.safety.reaction import ActiveFault, Clears, Fault, Finding, Reaction
 
-from vlad.messages import Level
+SAFE, CAUTION, WARNING, DANGER, EMERGENCY = Level
+REPORT, SLOW, STOP2, STOP1, STOP0, ESTOP = Reaction
+ITSELF, DISARM, RESET, NEVER = Clears
 
-
-class Reaction(IntEnum):
-    """What the robot does; ordered, the worst active one wins. Stop categories as in IEC 60204-1."""
-
-    REPORT = 0
-    SLOW = 1
-    STOP2 = 2
-    """Controlled stop, then hold under power."""
-    STOP1 = 3
-    """Controlled stop, then power off."""
-    STOP0 = 4
-    """Power off now."""
-    ESTOP = 5
-    """Latched emergency stop: category 1, and 0 once at rest or when the stop takes too long."""
-
-    def __str__(self) -> str:
-        return self.name.lower()
-
-
-class Clears(StrEnum):
-    """When a fault that acted on an armed robot is over, once its cause is gone."""
-
-    ITSELF = "by itself"
-    """After `clear_s` without the cause."""
-    DISARM = "on disarm"
-    RESET = "on reset"
-    NEVER = "never"
-    """Not before the daemon is started anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A row of the table. A fault that was raised while the robot was not armed clears by itself, too."""
-
-    id: str
-    meaning: str
-    level: Level
-    reaction: Reaction
-    clears: Clears
-    hint: str
-    """For the operator: how to mend it."""
-    hold_s: float = 0.0
-    """The cause must last this long before the fault acts."""
-    clear_s: float = 0.3
-    """The cause must be gone this long before the fault is over."""
-    factor: float = 1.0
-    """What the speed limits are multiplied by, for Reaction.SLOW."""
-    only_armed: bool = False
-    """Looked for only while the robot is armed, so that it never refuses arming."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check saw in one judgement. `subject` is a signal, a joint or a part; `severity` 0 to 1."""
-
-    fault: str
-    subject: str
-    detail: str
-    severity: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveFault:
-    """A fault that acts, or that refuses arming or a reset."""
-
-    fault: Fault
-    subject: str
-    detail: str
-    severity: float
-    since_ns: int
-
+_HALF, _THIRD = 0.5, 0.3
+"""Speed factors of a WARNING and of a DANGER that is met by slowing down."""
 
 _OPERATOR = (
     Fault(
         "estop", "The operator called for an emergency stop.",
-        Level.EMERGENCY, Reaction.ESTOP, Clears.RESET,
+        EMERGENCY, ESTOP, RESET,
         "Find out why, make the place safe, then `vladctl reset` and `vladctl arm`.",
+        request=Request.CANCEL_ACTION,
     ),
     Fault(
         "estop_pressed", "An emergency stop button is pressed.",
-        Level.EMERGENCY, Reaction.ESTOP, Clears.RESET,
+        EMERGENCY, ESTOP, RESET,
         "Make the place safe, release the button, then `vladctl reset` and `vladctl arm`.",
+        request=Request.CANCEL_ACTION,
     ),
     Fault(
         "estop_silent", "A required emergency stop button is not heard.",
-        Level.DANGER, Reaction.STOP1, Clears.RESET,
+        DANGER, STOP1, RESET,
         "Check that the button's driver runs and its cable is whole; then `vladctl reset`.",
     ),
-)  # fmt: skip
-
-_SIGNALS = (
     Fault(
-        "signal_missing", "A required signal never came.",
-        Level.DANGER, Reaction.STOP2, Clears.RESET,
-        "Start the signal's driver, and compare its topic and endpoint with the settings (`vladctl doctor`).",
-    ),
-    Fault(
-        "signal_stale", "The newest sample of a required signal is too old, or stamped in the future.",
-        Level.DANGER, Reaction.STOP2, Clears.RESET,
-        "Check the driver, its cable and its clock (`vladctl status` shows ages); then `vladctl reset`.",
-    ),
-    Fault(
-        "signal_invalid", "A signal that the safety tick needs makes no sense.",
-        Level.DANGER, Reaction.STOP2, Clears.RESET,
-        "Compare what the driver sends with the robot's limits file; then `vladctl reset`.",
-    ),
-    Fault(
-        "battery_low", "The battery is below 20 %.",
-        Level.CAUTION, Reaction.SLOW, Clears.ITSELF,
-        "Drive to the charger soon.", clear_s=10.0, factor=0.5,
-    ),
-    Fault(
-        "battery_critical", "The battery is below 10 %.",
-        Level.DANGER, Reaction.STOP1, Clears.RESET,
-        "Charge the battery, then `vladctl reset`.", hold_s=1.0,
+        "deadman_released", "The tele-operator's enabling switch is not held.",
+        WARNING, STOP2, ITSELF,
+        "Hold the switch; the robot goes on from rest, with a ramp.", only_armed=True,
     ),
 )  # fmt: skip
 
-_ACTION = (
+_JOINTS = (
     Fault(
-        "silence", "An instruction stands, but no new action chunk came for safety.silence_s.",
-        Level.WARNING, Reaction.STOP2, Clears.ITSELF,
-        "See why the policy is silent: `vladctl status` (policy), and its camera.", only_armed=True,
+        "position_limit", "A joint is measured beyond its limits {lower, upper}.",
+        DANGER, STOP2, DISARM,
+        "Move the joint back by hand or with the robot's own controller, then arm again.",
     ),
     Fault(
-        "chunk_used_up", "The action chunk has no steps left.",
-        Level.WARNING, Reaction.STOP2, Clears.ITSELF,
-        "Inference is slower than the chunk is long: use a faster backend or a longer horizon.",
-        only_armed=True,
+        "position_soft", "A joint is within {soft_margin} of its limits.",
+        WARNING, SLOW, ITSELF,
+        "Nothing to mend, unless it happens often: then look at the task or the policy.",
+        factor=_HALF, only_armed=True,
     ),
     Fault(
-        "chunk_old", "The frame behind the action chunk is older than policy.max_chunk_age_s.",
-        Level.WARNING, Reaction.STOP2, Clears.ITSELF,
-        "Check the camera's rate and the inference time in `vladctl status`.", only_armed=True,
+        "limit_ahead", "A joint is so fast that it cannot stop before its limit.",
+        DANGER, STOP2, RESET,
+        "Check the motor driver, its gains and {deceleration}; then `vladctl reset`.",
+        hold_s=0.02, only_armed=True,
     ),
     Fault(
-        "chunk_refused", "The policy made an action chunk that must not be followed; it was thrown away.",
-        Level.WARNING, Reaction.SLOW, Clears.ITSELF,
-        "Check the bundle against the robot (`vladctl model list`) and what the policy is shown.",
-        clear_s=0.5, factor=0.5,
+        "velocity_limit", "An axis moves faster than its limit {velocity} allows.",
+        DANGER, STOP2, RESET,
+        "Check the motor driver and its gains, and the robot's limits file; then `vladctl reset`.",
+        hold_s=0.1, only_armed=True,
     ),
     Fault(
-        "step_invalid", "The step that is due is not finite, or not meant for this robot.",
-        Level.DANGER, Reaction.STOP2, Clears.ITSELF,
-        "This is a defect of the daemon: report it, with the event log.", clear_s=0.5, only_armed=True,
+        "acceleration_limit", "An axis speeds up far beyond its limit {acceleration}.",
+        DANGER, STOP2, RESET,
+        "Something pushes the robot, or the motor driver's gains are too high; then `vladctl reset`.",
+        hold_s=0.05, only_armed=True,
     ),
     Fault(
-        "collision_predicted", "The policy itself expects a collision.",
-        Level.WARNING, Reaction.STOP2, Clears.ITSELF,
-        "Clear the way, or give another instruction; the limit is safety.collision_threshold.",
-        hold_s=0.1, clear_s=0.5, only_armed=True,
+        "jerk_limit", "The policy asks for more jerk than {jerk}; the command is bounded.",
+        CAUTION, REPORT, ITSELF,
+        "Nothing to mend, unless it happens often: then smooth the policy's training data.",
+        clear_s=1.0, only_armed=True,
+    ),
+    Fault(
+        "effort_limit", "A joint's torque or force is beyond {effort}.",
+        DANGER, STOP2, RESET,
+        "Look at what the joint pushes against or carries; then `vladctl reset`.",
+        hold_s=0.05, request=Request.REDUCE_FORCE,
+    ),
+    Fault(
+        "current_limit", "A motor draws more than {current} ampere.",
+        DANGER, STOP1, RESET,
+        "Look for a blocked joint or a short circuit; then `vladctl reset`.",
+        hold_s=0.1, request=Request.REDUCE_FORCE,
+    ),
+    Fault(
+        "joint_hot", "A motor is hotter than {temperature}.",
+        DANGER, STOP2, RESET,
+        "Let the motor cool down; then `vladctl reset`.", hold_s=1.0,
+    ),
+    Fault(
+        "joint_warm", "A motor is within 10 degrees of {temperature}.",
+        WARNING, SLOW, ITSELF,
+        "Give the robot a rest before it must stop.", hold_s=1.0, clear_s=5.0, factor=_HALF,
+    ),
+    Fault(
+        "following_error", "A joint is farther than {following_error} from where it is commanded.",
+        DANGER, STOP2, RESET,
+        "Look for something that holds the joint, and check the motor driver; then `vladctl reset`.",
+        hold_s=0.1, only_armed=True,
+    ),
+    Fault(
+        "joint_parked", "A faulty joint that is not critical is parked and left out.",
+        WARNING, SLOW, RESET,
+        "Mend the joint; then `vladctl reset`. Until then the task goes on without it.",
+        factor=_HALF,
     ),
 )  # fmt: skip
 
-_COMPUTE = (
+_BASE = (
     Fault(
-        "inference_late", "An inference takes longer than policy.deadline_s.",
-        Level.WARNING, Reaction.SLOW, Clears.ITSELF,
-        "Look for other load on this computer, or use a faster backend.", clear_s=0.5, factor=0.5,
+        "base_deviation", "The base moves otherwise than it is commanded.",
+        DANGER, STOP2, RESET,
+        "Check the motor driver, slipping wheels and the odometry; then `vladctl reset`.",
+        hold_s=0.3, only_armed=True,
     ),
     Fault(
-        "overrun", "The safety tick missed safety.overruns_slow periods in a row.",
-        Level.WARNING, Reaction.SLOW, Clears.ITSELF,
-        "Look for other load on this computer; `vladctl doctor` checks the real-time settings.",
-        clear_s=1.0, factor=0.5,
-    ),
-    Fault(
-        "overrun_stop", "The safety tick missed safety.overruns_stop periods in a row.",
-        Level.DANGER, Reaction.STOP2, Clears.ITSELF,
-        "Look for other load on this computer; `vladctl doctor` checks the real-time settings.", clear_s=1.0,
-    ),
-    Fault(
-        "part_failed", "A part that the daemon cannot do without died.",
-        Level.DANGER, Reaction.STOP2, Clears.NEVER,
-        "See `vladctl status` (parts) and the log for why; then start the daemon anew.",
+        "step_deviation", "The policy's steps jump from one tick to the next.",
+        WARNING, SLOW, ITSELF,
+        "The jump is bounded. If it happens often, use a longer policy.blend_s or a smoother policy.",
+        clear_s=0.5, factor=_HALF, only_armed=True,
     ),
 )  # fmt: skip
 
 _SPACE = (
     Fault(
-        "obstacle", "The robot cannot come to rest before what the laser sees in its way.",
-        Level.WARNING, Reaction.STOP2, Clears.ITSELF,
+        "workspace", "The end effector is outside its workspace, or cannot stop inside.",
+        DANGER, STOP2, DISARM,
+        "Move it back with the robot's own controller, then arm again.",
+    ),
+    Fault(
+        "keep_out", "The end effector is in a zone it must keep out of, or cannot stop before it.",
+        DANGER, STOP2, DISARM,
+        "Move it out with the robot's own controller, then arm again.",
+    ),
+    Fault(
+        "obstacle", "The robot cannot come to rest before what is in its way.",
+        WARNING, STOP2, ITSELF,
         "Clear the way; the robot goes on by itself, and may turn or back away.", only_armed=True,
     ),
     Fault(
         "obstacle_ahead", "The way is blocked: the robot waits, but may turn or back away.",
-        Level.CAUTION, Reaction.REPORT, Clears.ITSELF,
+        CAUTION, REPORT, ITSELF,
         "Clear the way, or give another instruction.", hold_s=0.3, only_armed=True,
     ),
     Fault(
+        "person_near", "A person is nearer than the protective distance, or nothing says where they are.",
+        DANGER, STOP2, ITSELF,
+        "Step back; the robot goes on by itself, with a ramp.", clear_s=1.0, only_armed=True,
+    ),
+    Fault(
+        "person_close", "A person is within twice the protective distance.",
+        WARNING, SLOW, ITSELF,
+        "Step back, or leave the robot slow.", clear_s=1.0, factor=_THIRD, only_armed=True,
+    ),
+    Fault(
         "contact", "The robot touches something.",
-        Level.DANGER, Reaction.STOP1, Clears.RESET,
+        DANGER, STOP1, RESET,
         "Look at what it touches, move one of the two away, then `vladctl reset`.",
+    ),
+    Fault(
+        "contact_force", "A force or torque is beyond {contact.force, contact.torque}.",
+        DANGER, STOP1, RESET,
+        "Look at what it touches, move one of the two away, then `vladctl reset`.",
+        hold_s=0.01, request=Request.REDUCE_FORCE,
     ),
 )  # fmt: skip
 
-_MOTION = (
+_BODY = (
     Fault(
-        "position_limit", "A joint is measured beyond its limits.",
-        Level.DANGER, Reaction.STOP2, Clears.DISARM,
-        "Move the joint back by hand or with the robot's own controller, then arm again.",
+        "unbalanced", "The centre of mass is farther than {body.center_of_mass} from the support.",
+        EMERGENCY, STOP2, RESET,
+        "Hold the robot and set it upright; then `vladctl reset`.",
+        hold_s=0.02, request=Request.BALANCE,
     ),
     Fault(
-        "velocity_limit", "The robot moves faster than its limits allow.",
-        Level.DANGER, Reaction.STOP2, Clears.RESET,
-        "Check the motor driver and its gains, and the robot's limits file; then `vladctl reset`.",
-        hold_s=0.1, only_armed=True,
+        "tilted", "Roll or pitch is beyond {body.tilt}.",
+        DANGER, STOP2, RESET,
+        "Set the robot upright on level ground; then `vladctl reset`.",
+        hold_s=0.05, request=Request.BALANCE,
     ),
+    Fault(
+        "power_limit", "The robot draws more than {body.power}.",
+        DANGER, STOP2, RESET,
+        "Look for a blocked motor or a short circuit; then `vladctl reset`.",
+        hold_s=0.5, request=Request.REDUCE_FORCE,
+    ),
+    Fault(
+        "component_hot", "A component is hotter than {body.temperature}.",
+        DANGER, STOP1, RESET,
+        "Let it cool down and look at its fan; then `vladctl reset`.",
+        hold_s=1.0, request=Request.POWER_OFF,
+    ),
+    Fault(
+        "component_warm", "A component is within 10 degrees of {body.temperature}.",
+        WARNING, SLOW, ITSELF,
+        "Give the robot a rest before it must stop.", hold_s=1.0, clear_s=5.0, factor=_HALF,
+    ),
+    Fault(
+        "battery_low", "The battery is below {body.battery_low}.",
+        CAUTION, SLOW, ITSELF,
+        "Drive to the charger soon.", clear_s=10.0, factor=_HALF,
+    ),
+    Fault(
+        "battery_critical", "The battery is below {body.battery_critical}.",
+        DANGER, STOP1, RESET,
+        "Charge the battery, then `vladctl reset`.", hold_s=1.0,
+    ),
+)  # fmt: skip
+
+_CHUNK_HINT = "Check the bundle against the robot (`vladctl model list`) and what the policy is shown."
+
+_ACTION = (
+    Fault(
+        "chunk_not_finite", "The policy said NaN or infinity; the chunk was thrown away.",
+        DANGER, SLOW, ITSELF, _CHUNK_HINT, clear_s=0.5, factor=_THIRD,
+    ),
+    Fault(
+        "chunk_shape", "A chunk has another shape, type, kind or other names than the robot takes.",
+        DANGER, SLOW, ITSELF, _CHUNK_HINT, clear_s=0.5, factor=_THIRD,
+    ),
+    Fault(
+        "chunk_bounds", "A chunk is so far out of bounds that only a broken policy says it.",
+        WARNING, SLOW, ITSELF, _CHUNK_HINT, clear_s=0.5, factor=_HALF,
+    ),
+    Fault(
+        "chunk_order", "A chunk is older than the one before or than allowed, or its steps are out of order.",
+        WARNING, SLOW, ITSELF, _CHUNK_HINT, clear_s=0.5, factor=_HALF,
+    ),
+    Fault(
+        "chunk_jump", "A chunk begins far from where the robot is; it was thrown away.",
+        WARNING, SLOW, ITSELF,
+        "Bring the robot near where the policy expects it, or check the order of the joints.",
+        clear_s=0.5, factor=_HALF,
+    ),
+    Fault(
+        "chunk_envelope", "A chunk has steps that leave the robot's limits; they are bounded.",
+        CAUTION, REPORT, ITSELF,
+        "Nothing to mend, unless it happens often: then compare limits file and training data.",
+        clear_s=0.5,
+    ),
+    Fault(
+        "silence", "An instruction stands, but no new chunk came for {safety.silence_s}.",
+        WARNING, STOP2, ITSELF,
+        "See why the policy is silent: `vladctl status` (policy), and its camera.", only_armed=True,
+    ),
+    Fault(
+        "chunk_used_up", "The chunk has no steps left.",
+        WARNING, STOP2, ITSELF,
+        "Inference is slower than the chunk is long: use a faster backend or a longer horizon.",
+        only_armed=True,
+    ),
+    Fault(
+        "chunk_old", "The frame behind the chunk is older than {policy.max_chunk_age_s}.",
+        WARNING, STOP2, ITSELF,
+        "Check the camera's rate and the inference time in `vladctl status`.", only_armed=True,
+    ),
+    Fault(
+        "step_invalid", "The step that is due is not finite, or not meant for this robot.",
+        DANGER, STOP2, ITSELF,
+        "This is a defect of the daemon: report it, with the event log.", clear_s=0.5, only_armed=True,
+    ),
+    Fault(
+        "collision_predicted", "The policy's safety head expects a collision {safety.collision_threshold}.",
+        WARNING, STOP2, ITSELF,
+        "Clear the way, or give another instruction.", hold_s=0.1, clear_s=0.5, only_armed=True,
+    ),
+    Fault(
+        "uncertain", "The policy doubts its own actions {safety.uncertainty_threshold}.",
+        WARNING, STOP2, ITSELF,
+        "Show it something it knows, or give another instruction.",
+        hold_s=0.1, clear_s=0.5, only_armed=True,
+    ),
+)  # fmt: skip
+
+_SIGNAL_HINT = "Check the driver, its cable and its clock (`vladctl status`); then `vladctl reset`."
+
+_SIGNALS = (
+    Fault(
+        "signal_missing", "A required signal never came.",
+        DANGER, STOP2, RESET,
+        "Start the signal's driver, and compare its topic and endpoint with the settings (`vladctl doctor`).",
+    ),
+    Fault(
+        "signal_stale", "The newest sample of a required signal is too old, or stamped in the future.",
+        DANGER, STOP2, RESET, _SIGNAL_HINT,
+    ),
+    Fault(
+        "signal_invalid", "A signal that the safety tick needs makes no sense.",
+        DANGER, STOP2, RESET,
+        "Compare what the driver sends with the robot's limits file; then `vladctl reset`.",
+    ),
+    Fault(
+        "signal_frozen", "A required signal repeats the same content while the robot moves {frozen_s}.",
+        DANGER, STOP2, RESET,
+        "Restart the driver: it sends an old measurement again and again; then `vladctl reset`.",
+    ),
+    Fault(
+        "signal_rate", "A signal comes more often or more rarely than {rate_hz} allows.",
+        CAUTION, REPORT, ITSELF,
+        "Check the driver's load and settings.", hold_s=1.0, clear_s=2.0,
+    ),
+    Fault(
+        "signal_gaps", "Messages of a signal are lost {safety.gap_fraction}.",
+        CAUTION, REPORT, ITSELF,
+        "Look for load on the network or on this computer.", hold_s=1.0, clear_s=2.0,
+    ),
+    Fault(
+        "signal_bad", "A signal's messages are refused {safety.bad_hz}.",
+        WARNING, SLOW, ITSELF,
+        "See the reasons in `vladctl status`, and mend the driver.", clear_s=2.0, factor=_HALF,
+    ),
+    Fault(
+        "signal_clock", "A signal's stamps are off this computer's clock.",
+        WARNING, SLOW, ITSELF,
+        "Synchronise the sender's clock (chrony, PTP).", clear_s=2.0, factor=_HALF,
+    ),
+    Fault(
+        "signal_replaced", "A backup stands in for a signal that failed.",
+        CAUTION, REPORT, ITSELF,
+        "Mend the signal that failed: `vladctl status` shows which.",
+    ),
+    Fault(
+        "signal_estimated", "A signal failed and is estimated for a moment {estimate_s}.",
+        WARNING, SLOW, ITSELF,
+        "Mend the signal that failed: `vladctl status` shows which.", factor=_HALF, only_armed=True,
+    ),
+)  # fmt: skip
+
+_COMPUTE = (
+    Fault(
+        "inference_late", "An inference takes longer than {policy.deadline_s}.",
+        WARNING, SLOW, ITSELF,
+        "Look for other load on this computer, or use a faster backend.", clear_s=0.5, factor=_HALF,
+    ),
+    Fault(
+        "inference_hung", "An inference takes longer than {policy.hung_s}.",
+        DANGER, STOP2, RESET,
+        "The model hangs: restart vlad, and look at its backend; then `vladctl reset`.",
+    ),
+    Fault(
+        "overrun", "The safety tick missed {safety.overruns_slow} periods in a row.",
+        WARNING, SLOW, ITSELF,
+        "Look for other load on this computer; `vladctl doctor` checks the real-time settings.",
+        clear_s=1.0, factor=_HALF,
+    ),
+    Fault(
+        "overrun_stop", "The safety tick missed {safety.overruns_stop} periods in a row.",
+        DANGER, STOP2, ITSELF,
+        "Look for other load on this computer; `vladctl doctor` checks the real-time settings.", clear_s=1.0,
+    ),
+    Fault(
+        "part_failed", "A part that the daemon cannot do without died.",
+        DANGER, STOP2, NEVER,
+        "See `vladctl status` (parts) and the log for why; then start the daemon anew.",
+    ),
+    Fault(
+        "queue_overflow", "A bounded queue of the daemon lost entries.",
+        CAUTION, REPORT, ITSELF,
+        "Look for a slow disk or other load on this computer.", clear_s=5.0,
+    ),
+    Fault(
+        "cpu_high", "This computer's CPUs are busy {computer.cpu}.",
+        CAUTION, REPORT, ITSELF,
+        "Look for other load on this computer (`top`).", hold_s=3.0, clear_s=5.0,
+    ),
+    Fault(
+        "memory_high", "This computer's memory is nearly used up {computer.memory}.",
+        WARNING, SLOW, ITSELF,
+        "Look for what uses it (`top`), before the kernel kills something.",
+        hold_s=1.0, clear_s=5.0, factor=_HALF,
+    ),
+    Fault(
+        "gpu_memory_high", "The GPU's memory is nearly used up {computer.gpu_memory}.",
+        WARNING, SLOW, ITSELF,
+        "Look for what uses it (`nvidia-smi`).", hold_s=1.0, clear_s=5.0, factor=_HALF,
+    ),
+    Fault(
+        "disk_full", "The disk with the daemon's state is nearly full {computer.disk}.",
+        CAUTION, REPORT, ITSELF,
+        "Delete old recordings, or give vlad a larger disk.", hold_s=1.0, clear_s=5.0,
+    ),
+    Fault(
+        "computer_hot", "This computer is hotter than {computer.temperature}.",
+        WARNING, SLOW, ITSELF,
+        "Look at its fan and its load: it will soon be too slow for the tick.",
+        hold_s=1.0, clear_s=10.0, factor=_HALF,
+    ),
+)  # fmt: skip
+
+_LINKS = (
+    Fault(
+        "no_driver", "No motor driver listens to the commands.",
+        DANGER, STOP2, RESET,
+        "Start the motor driver, and compare its endpoint with the settings; then `vladctl reset`.",
+        hold_s=0.05,
+    ),
+    Fault(
+        "not_applied", "The motor driver does not follow the commands {safety.ack_s}.",
+        DANGER, STOP1, RESET,
+        "Look at the motor driver's log: it is connected, but stuck or in a stop of its own.",
+        hold_s=0.05, only_armed=True,
+    ),
+    Fault(
+        "policy_lost", "The policy's server or the network to it is lost, or the model fails.",
+        DANGER, STOP2, ITSELF,
+        "See the error in `vladctl status` (policy).", clear_s=0.5, only_armed=True,
+    ),
+    Fault(
+        "guard_silent", "The guard is not heard.",
+        DANGER, STOP2, RESET,
+        "Start vlad-guard in the same run folder (or set guard.required = false); then `vladctl reset`.",
+    ),
+    Fault(
+        "guard_stop", "The guard stopped the robot: the daemon was silent, or contradicted itself.",
+        DANGER, STOP1, RESET,
+        "Look for what held the daemon up (`vladctl events`, the log); then `vladctl reset`.",
+    ),
+    Fault(
+        "guard_estop", "The guard's emergency stop is pressed.",
+        EMERGENCY, ESTOP, RESET,
+        "Make the place safe, release the button, then `vladctl reset` and `vladctl arm`.",
+        request=Request.CANCEL_ACTION,
+    ),
+)  # fmt: skip
+
+_STOPPING = (
     Fault(
         "stop_late", "A controlled stop does not slow the robot as planned, or nothing confirms it.",
-        Level.DANGER, Reaction.STOP1, Clears.RESET,
+        DANGER, STOP1, RESET,
         "Check the motor driver, the brakes and the feedback signal; then `vladctl reset`.", hold_s=0.05,
     ),
     Fault(
         "stop_failed", "The robot still moves after a category 1 stop.",
-        Level.EMERGENCY, Reaction.STOP0, Clears.RESET,
-        "Cut the power at the robot. Check the motor driver before you use it again.", hold_s=0.05,
+        EMERGENCY, STOP0, RESET,
+        "Cut the power at the robot. Check the motor driver before you use it again.",
+        hold_s=0.05, request=Request.POWER_OFF,
     ),
 )  # fmt: skip
 
 _REFUSALS = (
     Fault(
         "not_disarmed", "Arming starts from DISARMED only.",
-        Level.CAUTION, Reaction.REPORT, Clears.ITSELF,
+        CAUTION, REPORT, ITSELF,
         "Use `vladctl reset` first; it moves nothing.",
     ),
     Fault(
         "moving", "The robot is not known to be at rest.",
-        Level.CAUTION, Reaction.REPORT, Clears.ITSELF,
+        CAUTION, REPORT, ITSELF,
         "Wait until it stands still, and check the feedback signal.",
     ),
 )  # fmt: skip
 
-FAULTS: dict[str, Fault] = {
-    fault.id: fault for fault in (*_OPERATOR, *_SIGNALS, *_ACTION, *_COMPUTE, *_SPACE, *_MOTION, *_REFUSALS)
+GROUPS: dict[str, tuple[Fault, ...]] = {
+    "operator": _OPERATOR,
+    "joints": _JOINTS,
+    "base": _BASE,
+    "space": _SPACE,
+    "body": _BODY,
+    "action": _ACTION,
+    "signals": _SIGNALS,
+    "compute": _COMPUTE,
+    "links": _LINKS,
+    "stopping": _STOPPING,
+    "refusals": _REFUSALS,
 }
-"""Every fault by its id. Those of the last group only ever refuse an arming or a reset."""
+"""The table, by what it is about. Those of the last group only ever refuse an arming or a reset."""
+
+FAULTS: dict[str, Fault] = {fault.id: fault for group in GROUPS.values() for fault in group}
+"""Every fault by its id."""
 
 
 def active(finding: Finding, since_ns: int) -> ActiveFault:

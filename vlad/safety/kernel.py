@@ -10,16 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlad.clock import NS_PER_S
-from vlad.config import Robot, Settings
+from vlad.config import Settings
 from vlad.messages import Chunk, CommandMode, Floats, Kind, Level, Mode
-from vlad.safety.checks import findings, turning
-from vlad.safety.chunks import chunk_problem
+from vlad.robot import Robot
+from vlad.safety.checks import findings
+from vlad.safety.chunks import chunk_problem, exaggerations, jump
 from vlad.safety.envelope import Envelope
-from vlad.safety.faults import FAULTS, ActiveFault, Clears, Finding, Reaction, active
+from vlad.safety.faults import FAULTS, active
 from vlad.safety.ladder import ARMED, MOVING, Facts, Transition, next_mode, worst
 from vlad.safety.memory import Memory
-from vlad.safety.motion import Feedback, Motion, Vector
+from vlad.safety.motion import Feedback, Motion, Vector, turning
 from vlad.safety.obstacle import Surroundings, speed_for
+from vlad.safety.reaction import ActiveFault, Clears, Finding, Reaction
 from vlad.safety.stop import Brake
 from vlad.safety.view import Inputs, Rules, View
 
@@ -78,19 +80,32 @@ class Kernel:
         self._ramp_ns = 0
         self._chunk_ns = 0
         self._task = ""
-        self._refused = ""
+        self._chunk: list[Finding] = []
+        self._admitted_ns = 0
+        self._followed: Floats | None = None
+        self._measured: Vector | None = None
         self._overruns = 0
         self._blocked = ""
         self._acting: frozenset[str] = frozenset()
 
     def admit(self, chunk: Chunk, now_ns: int) -> bool:
         """Whether the follower may have this chunk. If not, the reason becomes a fault."""
-        problem = chunk_problem(chunk, self._rules, now_ns)
-        if problem:
-            self._refused = problem
+        problem = chunk_problem(chunk, self._rules, now_ns) or self._misplaced(chunk, now_ns)
+        if problem is not None:
+            self._chunk.append(problem)
             return False
+        self._chunk += exaggerations(chunk, self._rules)
         self._chunk_ns = max(self._chunk_ns, now_ns)
+        self._admitted_ns = chunk.stamp_ns
         return True
+
+    def _misplaced(self, chunk: Chunk, now_ns: int) -> Finding | None:
+        """Whether the chunk does not fit to the one before it, or to where the robot is."""
+        if chunk.stamp_ns < self._admitted_ns:
+            late_s = (self._admitted_ns - chunk.stamp_ns) / NS_PER_S
+            return Finding("chunk_order", "policy", f"its frame is {late_s:.3f} s older than the one before")
+        detail = jump(chunk, self._rules, now_ns, self._followed, self._measured)
+        return Finding("chunk_jump", "policy", detail) if detail else None
 
     def judge(self, inputs: Inputs) -> Verdict:
         """One turn of the safety tick."""
@@ -107,7 +122,7 @@ class Kernel:
         view = self._view(inputs)
         faults = self._memory.update(findings(view), now_ns, self.mode in ARMED)
         self._acting = frozenset(fault.fault.id for fault in faults)
-        self._refused = ""
+        self._chunk = []
         self._brake.watch(view.motion.velocity if view.motion is not None else None, now_ns)
         self._climb(faults, view, now_ns)
         return self._command(faults, view, dt_s)
@@ -195,7 +210,7 @@ class Kernel:
         motion = self._motion(inputs)
         measured = motion.velocity if motion is not None else None
         if self._surroundings is not None and self._rules.robot.obstacle is not None:
-            self._surroundings.see(inputs.samples.get(self._rules.robot.obstacle.signal))
+            self._surroundings.see(inputs.samples.get(self._rules.robot.obstacle.lasers[0].signal))
         return View(
             rules=self._rules,
             inputs=inputs,
@@ -205,9 +220,10 @@ class Kernel:
             surroundings=self._surroundings,
             stop=self._brake.plan,
             chunk_ns=self._chunk_ns,
-            refused=self._refused,
+            chunk=tuple(self._chunk),
             overruns=self._overruns,
             blocked=self._blocked,
+            jerked=self._envelope.jerked,
             called=self._called,
             acting=self._acting,
         )
@@ -259,6 +275,8 @@ class Kernel:
     def _command(self, faults: tuple[ActiveFault, ...], view: View, dt_s: float) -> Verdict:
         step = view.inputs.step if self.mode in MOVING else None
         measured = view.motion.position if view.motion is not None else None
+        self._followed = None if step is None else step.values
+        self._measured = measured
         target = None if step is None else self._envelope.target(step.values, measured)
         scale = self._scale(faults, view.inputs.now_ns)
         velocity = self._envelope.bound(target, dt_s, scale, measured)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vlad.messages import Mode
-from vlad.safety.faults import ActiveFault, Reaction
+from vlad.safety.reaction import ActiveFault, Reaction
 
 ARMED = (Mode.ACTIVE, Mode.DEGRADED, Mode.STOPPING, Mode.STOPPED)
 """The modes in which the policy has the robot, or will have it again."""

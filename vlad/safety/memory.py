@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vlad.clock import NS_PER_S
-from vlad.safety.faults import FAULTS, ActiveFault, Clears, Finding, Reaction, active
+from vlad.safety.faults import FAULTS, active
+from vlad.safety.reaction import ActiveFault, Clears, Finding, Reaction
 
 
 @dataclass(slots=True)

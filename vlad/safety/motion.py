@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlad.clock import NS_PER_S
-from vlad.config import Robot
 from vlad.messages import JointState, Kind, Odometry, Sample
+from vlad.robot import Robot
 
 Vector = NDArray[np.float64]
 
@@ -26,9 +26,17 @@ class Limits:
         self.velocity = np.array([axis.velocity for axis in axes])
         self.acceleration = np.array([axis.acceleration for axis in axes])
         self.deceleration = np.array([axis.deceleration or axis.acceleration for axis in axes])
+        jerk = np.array([axis.jerk or np.inf for axis in axes])
+        self.jerk = jerk if np.isfinite(jerk).any() else None
+        """None: no axis has a limit."""
         self.lower = np.array([-np.inf if axis.lower is None else axis.lower for axis in axes])
         self.upper = np.array([np.inf if axis.upper is None else axis.upper for axis in axes])
         self.rest = REST_FRACTION * self.velocity
+
+
+def turning(speed: Vector, limits: Limits) -> float:
+    """The turn rate [rad/s] among these speeds; 0 for a base that cannot turn."""
+    return float(speed[limits.names.index("angular_z")]) if "angular_z" in limits.names else 0.0
 
 
 @dataclass(frozen=True, slots=True)

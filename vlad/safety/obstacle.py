@@ -14,8 +14,8 @@ from math import pi, sqrt, tau
 
 import numpy as np
 
-from vlad.config import ObstacleStop
 from vlad.messages import LaserScan, Sample
+from vlad.robot import ObstacleStop
 from vlad.safety.motion import Vector
 
 _STRAIGHT_M = 100.0

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlad.clock import NS_PER_S
-from vlad.safety.faults import Reaction
 from vlad.safety.motion import Limits, Vector
+from vlad.safety.reaction import Reaction
 
 REST_NS = 50_000_000
 """It must be slow for this long to be at rest: a swinging arm stands still at each turning point."""

@@ -3,18 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from vlad.clock import NS_PER_S
-from vlad.config import Robot, Settings, SignalSettings
+from vlad.config import Settings, SignalSettings
 from vlad.messages import Sample, Step
+from vlad.robot import Robot
 from vlad.safety.motion import Limits, Motion, Vector
 from vlad.safety.obstacle import Surroundings
+from vlad.safety.reaction import Finding
 from vlad.safety.stop import StopPlan
 
 FUTURE_NS = 50_000_000
 """A stamp may be this far ahead: the sample came after the judgement's time was read."""
 _EVENTS = ("instruction", "task_result")
+
+
+class Counts(Protocol):
+    """What came on a topic since the start."""
+
+    received: int
+    gaps: int
+    """Numbers missing in the sequence."""
+    refused: int
+    """Bad messages, of all reasons."""
+    off_clock: int
+    """Those of them whose stamp was in the future or too old."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computer:
+    """How much of this computer is used, 0 to 1; NaN: not measured."""
+
+    stamp_ns: int
+    cpu: float
+    memory: float
+    gpu_memory: float
+    disk: float
+    celsius: float
+    """Of the hottest sensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardReport:
+    """What the guard says of itself."""
+
+    received_ns: int
+    state: Literal["watching", "stopping", "estop"]
+    reason: str = ""
+    """Why it stops the robot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +74,18 @@ class Inputs:
     """A turn between two ticks."""
     failed_parts: tuple[str, ...] = ()
     """Parts the daemon cannot do without that died."""
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+    """What came on each topic since the start."""
+    overflows: int = 0
+    """Entries that bounded queues lost since the start."""
+    computer: Computer | None = None
+    """The newest measurement of this computer; None: there is none yet."""
+    listeners: int | None = None
+    """Motor drivers that are connected; None: not known."""
+    guard: GuardReport | None = None
+    """The newest word of the guard; None: it never spoke."""
+    policy_lost: str = ""
+    """Why the model or its server does not answer; empty: it does."""
 
 
 class Watched:
@@ -67,7 +117,7 @@ class Rules:
         self.robot = robot
         self.settings = settings
         self.limits = Limits(robot)
-        own = {robot.feedback, robot.obstacle.signal if robot.obstacle else ""}
+        own = {robot.feedback, robot.obstacle.lasers[0].signal if robot.obstacle else ""}
         self.watched = tuple(
             Watched(topic, signal)
             for topic, signal in settings.signals.items()
@@ -75,6 +125,7 @@ class Rules:
         )
         self.feedback = next((signal for signal in self.watched if signal.topic == robot.feedback), None)
         self.estops = _of_type(settings, "estop")
+        self.deadmen = _of_type(settings, "deadman")
         self.batteries = _of_type(settings, "battery")
         self.bumpers = _of_type(settings, "proximity")
         self.period_ns = NS_PER_S // settings.realtime.tick_hz
@@ -100,12 +151,14 @@ class View:
     """The controlled stop that is under way."""
     chunk_ns: int
     """When the last chunk was admitted, or when one could first be expected."""
-    refused: str
-    """Why the last chunk was refused; empty: it was not."""
+    chunk: tuple[Finding, ...]
+    """What was wrong with the chunks that came since the judgement before."""
     overruns: int
     """Ticks missed with no punctual one in between."""
     blocked: str
     """What the obstacle limit did to the last command; empty: nothing worth telling."""
+    jerked: str
+    """The axis of which the policy asked more jerk than is allowed; empty: none."""
     called: str | None
     """Why an operator's emergency stop stands; None: there is none."""
     acting: frozenset[str]
@@ -114,7 +167,7 @@ class View:
     def free_way_m(self, linear: float, angular: float) -> float:
         """The free way as of now: what the scan saw, less what the robot drove since; 0 without a scan."""
         obstacle = self.rules.robot.obstacle
-        sample = self.inputs.samples.get(obstacle.signal) if obstacle else None
+        sample = self.inputs.samples.get(obstacle.lasers[0].signal) if obstacle else None
         if sample is None or self.surroundings is None:
             return 0.0
         age_s = max(0, self.inputs.now_ns - sample.stamp_ns) / NS_PER_S

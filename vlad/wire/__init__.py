@@ -13,7 +13,8 @@ header but its last four, followed by all bytes of the values. In C:
 
 and `crc` must equal the header's last four bytes read as a big-endian number.
 
-Heartbeat: `[b"safety", header]`, header keys `v`, `seq`, `stamp_ns`, `mode`, `level` (0 to 4), `faults`.
+Heartbeat: `[b"safety", header]`, header keys `v`, `seq`, `stamp_ns`, `mode`, `level` (0 to 4), `faults`
+and `requests` (missing: none).
 
 Whatever the bytes are, decoding gives a message or raises BadMessage, nothing else.
 """
@@ -37,9 +38,10 @@ from vlad.messages import (
     Kind,
     Level,
     Mode,
+    Request,
     Sample,
 )
-from vlad.wire.fields import BadMessage, Buffer, Reason, names_of
+from vlad.wire.fields import BadMessage, Buffer, Reason, member_of, names_of, natural_of, texts_of
 from vlad.wire.types import CODECS
 
 VERSION = 1
@@ -53,8 +55,8 @@ MAX_AGE_NS = 10_000_000_000
 """A sample older than this is of no use to anybody; its sender's clock is wrong."""
 
 _TYPE_NAMES: dict[type[Data], str] = {type_: name for name, type_ in DATA_TYPES.items()}
+_REQUESTS = frozenset(Request)
 _CRC_KEY = b"\xa5crc32\xce"
-_MAX_INT = 2**63
 
 
 def encode_sample(
@@ -107,7 +109,7 @@ def decode_sample(frames: Sequence[Buffer], now_ns: int, wall_ns: int, expected:
     frame_id = header.get("frame_id")
     if type(frame_id) is not str:
         raise BadMessage(Reason.MALFORMED, "frame_id is not a text")
-    seq = _natural(header, "seq")
+    seq = natural_of(header, "seq")
     stamp_ns = _stamp_here(header, now_ns, wall_ns)
     data = codec.decode(header, frames[2] if codec.has_payload else b"")
     return Sample(topic, seq, stamp_ns, now_ns, frame_id, data)
@@ -148,21 +150,21 @@ def decode_command(frames: Sequence[Buffer]) -> Command:
     values = np.frombuffer(payload, np.float32)
     if not np.isfinite(values).all():
         raise BadMessage(Reason.NON_FINITE, "values")
-    ttl_ms = _natural(header, "ttl_ms")
+    ttl_ms = natural_of(header, "ttl_ms")
     if not 1 <= ttl_ms <= MAX_TTL_MS:
         raise BadMessage(Reason.RANGE, f"ttl_ms {ttl_ms} is not in 1 to {MAX_TTL_MS}")
-    mode = _member(CommandMode, header, "mode")
+    mode = member_of(CommandMode, header, "mode")
     if mode is CommandMode.RUN and not len(values):
         raise BadMessage(Reason.SIZE, "run without values")
     return Command(
-        seq=_natural(header, "seq"),
-        stamp_ns=_natural(header, "stamp_ns"),
+        seq=natural_of(header, "seq"),
+        stamp_ns=natural_of(header, "stamp_ns"),
         ttl_ms=ttl_ms,
         mode=mode,
-        kind=_member(Kind, header, "kind"),
+        kind=member_of(Kind, header, "kind"),
         names=names,
         values=values,
-        source_stamp_ns=_natural(header, "source_stamp_ns"),
+        source_stamp_ns=natural_of(header, "source_stamp_ns"),
     )
 
 
@@ -174,6 +176,7 @@ def encode_heartbeat(heartbeat: Heartbeat) -> list[bytes | memoryview]:
         "mode": heartbeat.mode.value,
         "level": int(heartbeat.level),
         "faults": heartbeat.faults,
+        "requests": heartbeat.requests,
     }
     return [HEARTBEAT_TOPIC, _pack(header)]
 
@@ -183,15 +186,15 @@ def decode_heartbeat(frames: Sequence[Buffer]) -> Heartbeat:
     if len(frames) != 2 or bytes(frames[0]) != HEARTBEAT_TOPIC:
         raise BadMessage(Reason.MALFORMED, "not a heartbeat")
     header = _unpack(frames[1])
-    faults = header.get("faults")
-    if type(faults) is not list or not all(type(fault) is str for fault in faults):
-        raise BadMessage(Reason.MALFORMED, "faults is not a list of texts")
     return Heartbeat(
-        seq=_natural(header, "seq"),
-        stamp_ns=_natural(header, "stamp_ns"),
-        mode=_member(Mode, header, "mode"),
-        level=_member(Level, header, "level"),
-        faults=tuple(faults),
+        seq=natural_of(header, "seq"),
+        stamp_ns=natural_of(header, "stamp_ns"),
+        mode=member_of(Mode, header, "mode"),
+        level=member_of(Level, header, "level"),
+        faults=texts_of(header, "faults"),
+        requests=tuple(
+            Request(text) for text in texts_of(header, "requests", missing=()) if text in _REQUESTS
+        ),
     )
 
 
@@ -243,26 +246,9 @@ def _unpack(frame: Buffer) -> dict[str, Any]:
     return header
 
 
-def _natural(header: dict[str, Any], key: str) -> int:
-    value = header.get(key)
-    if type(value) is not int or not 0 <= value < _MAX_INT:
-        raise BadMessage(Reason.MALFORMED, f"{key} is not a whole number from 0 up")
-    return value
-
-
-def _member(kinds: Any, header: dict[str, Any], key: str) -> Any:
-    value = header.get(key)
-    if type(value) in (int, str):
-        try:
-            return kinds(value)
-        except ValueError:
-            pass
-    raise BadMessage(Reason.MALFORMED, f"{key} is {value!r:.40}")
-
-
 def _stamp_here(header: dict[str, Any], now_ns: int, wall_ns: int) -> int:
     """The stamp on our CLOCK_MONOTONIC, not far from now."""
-    stamp_ns = _natural(header, "stamp_ns")
+    stamp_ns = natural_of(header, "stamp_ns")
     clock = header.get("clock")
     if clock == "realtime":
         stamp_ns += now_ns - wall_ns

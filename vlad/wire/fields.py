@@ -12,6 +12,7 @@ Encoded: TypeAlias = tuple[Header, memoryview | None]
 """Keys of the header, and the payload if the type has one."""
 
 _UNIT_TOLERANCE = 0.02
+_MAX_INT = 2**63
 
 
 class Reason(StrEnum):
@@ -109,6 +110,33 @@ def names_of(header: Header, key: str, least: int = 1) -> tuple[str, ...]:
     if len(set(values)) != len(values):
         raise BadMessage(Reason.MALFORMED, f"{key} has a name twice")
     return tuple(values)
+
+
+def texts_of(header: Header, key: str, missing: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """A list of texts; `missing` is what stands for a key that is not there."""
+    if key not in header and missing is not None:
+        return missing
+    values = header.get(key)
+    if type(values) is not list or not all(type(value) is str for value in values):
+        raise BadMessage(Reason.MALFORMED, f"{key} is not a list of texts")
+    return tuple(values)
+
+
+def natural_of(header: dict[str, Any], key: str) -> int:
+    value = header.get(key)
+    if type(value) is not int or not 0 <= value < _MAX_INT:
+        raise BadMessage(Reason.MALFORMED, f"{key} is not a whole number from 0 up")
+    return value
+
+
+def member_of(kinds: Any, header: dict[str, Any], key: str) -> Any:
+    value = header.get(key)
+    if type(value) in (int, str):
+        try:
+            return kinds(value)
+        except ValueError:
+            pass
+    raise BadMessage(Reason.MALFORMED, f"{key} is {value!r:.40}")
 
 
 def maps_of(header: Header, key: str) -> list[Header]:

@@ -21,6 +21,8 @@
 | estop | pressed | |
 | instruction | text, source, confidence 0..1 | |
 | task_result | task, success | |
+| deadman | held | |
+| command_ack | command_seq, command_stamp_ns, mode: of the command that the motors follow now | |
 
 Every number is finite but where the table says otherwise; quaternions are xyzw and of length 1.
 """
@@ -34,6 +36,9 @@ from typing import Any
 from vlad.messages import (
     Battery,
     CenterOfMass,
+    CommandAck,
+    CommandMode,
+    Deadman,
     Detection,
     Detections,
     EStop,
@@ -71,6 +76,8 @@ from vlad.wire.fields import (
     fraction_of,
     maps_of,
     measured_of,
+    member_of,
+    natural_of,
     number_of,
     quaternion_of,
     text_of,
@@ -191,6 +198,26 @@ def _decode_result(header: Header, _: Buffer) -> TaskResult:
     return TaskResult(text_of(header, "task"), flag_of(header, "success"))
 
 
+def _decode_deadman(header: Header, _: Buffer) -> Deadman:
+    return Deadman(flag_of(header, "held"))
+
+
+def _encode_ack(ack: CommandAck) -> Encoded:
+    return {
+        "command_seq": ack.seq,
+        "command_stamp_ns": ack.command_stamp_ns,
+        "mode": ack.mode.value,
+    }, None
+
+
+def _decode_ack(header: Header, _: Buffer) -> CommandAck:
+    return CommandAck(
+        natural_of(header, "command_seq"),
+        natural_of(header, "command_stamp_ns"),
+        member_of(CommandMode, header, "mode"),
+    )
+
+
 CODECS: dict[str, Codec] = {
     "image": Codec(encode_image, decode_image, has_payload=True),
     "compressed_image": Codec(encode_compressed, decode_compressed, has_payload=True),
@@ -213,4 +240,6 @@ CODECS: dict[str, Codec] = {
     "estop": Codec(_plain("pressed"), _decode_estop),
     "instruction": Codec(_plain("text", "source", "confidence"), _decode_instruction),
     "task_result": Codec(_plain("task", "success"), _decode_result),
+    "deadman": Codec(_plain("held"), _decode_deadman),
+    "command_ack": Codec(_encode_ack, _decode_ack),
 }

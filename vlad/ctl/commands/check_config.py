@@ -9,9 +9,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from vlad.config import DEFAULT_SETTINGS, ConfigError, Robot, Settings, SignalSettings, load_settings
+from vlad.config import ConfigError, Settings, SignalSettings, load_settings
 from vlad.ctl.doctor.daemon import EVENT_TYPES
 from vlad.ctl.output import Output, clean
+from vlad.robot import Robot
+from vlad.settings_files import DEFAULT_SETTINGS
 
 
 def run(arguments: argparse.Namespace, out: Output) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from vlad.config import DEFAULT_SETTINGS, OperatorSettings, PathSettings, RealtimeSettings
+from vlad.config import OperatorSettings, PathSettings, RealtimeSettings
 from vlad.ctl.doctor.access import check_groups
 from vlad.ctl.doctor.daemon import ask_daemon, check_daemon
 from vlad.ctl.doctor.finding import Finding
@@ -20,6 +20,7 @@ from vlad.ctl.doctor.libraries import check_libraries
 from vlad.ctl.doctor.machine import check_clock, check_governor, check_realtime
 from vlad.ctl.doctor.settings import check_bundle, check_settings, read_settings
 from vlad.ctl.output import Output, clean, mark
+from vlad.settings_files import DEFAULT_SETTINGS
 
 
 def run(arguments: argparse.Namespace, out: Output) -> int:

@@ -6,9 +6,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from vlad.config import ConfigError, Robot, Settings, load_settings
+from vlad.config import ConfigError, Settings, load_settings
 from vlad.ctl.doctor.finding import Finding
 from vlad.policy.bundle import BundleRefused, load_bundle
+from vlad.robot import Robot
 
 
 def read_settings(path: Path) -> tuple[Settings, Robot] | list[Finding]:
