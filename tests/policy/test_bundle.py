@@ -128,7 +128,7 @@ def test_a_mistake_in_the_manifest_hides_none_in_the_files_robot_or_signals(fold
         ({"output": output(names=["a", "b"])}, "a twist has"),
         ({"output": output(horizon=0)}, "horizon"),
         ({"output": output(std=[1.0])}, "std has 1 numbers; it must have 2"),
-        ({"output": output(collision="actions")}, "same output"),
+        ({"output": output(collision="actions")}, "actions more than once"),
         ({"model": "missing.onnx"}, "'missing.onnx' is not listed"),
         ({"version": "../2"}, "version"),
         ({"expected_latency_s": -1}, "expected_latency_s"),

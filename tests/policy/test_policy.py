@@ -123,7 +123,13 @@ def test_without_an_image_the_oldest_state_counts_and_never_the_instruction(tmp_
 
 def test_without_a_collision_head_there_is_no_probability(tmp_path):
     policy = load(make_bundle(tmp_path / "b", output=output(collision=None)))
-    assert policy.infer(observations()).collision is None
+    chunk = policy.infer(observations())
+    assert (chunk.collision, chunk.uncertainty) == (None, None)
+
+
+def test_a_head_can_say_how_uncertain_the_policy_is(tmp_path):
+    policy = load(make_bundle(tmp_path / "b", output=output(collision=None, uncertainty="collision")))
+    assert policy.infer(observations()).uncertainty == pytest.approx(0.5)
 
 
 def test_a_missing_sample_is_named(policy):

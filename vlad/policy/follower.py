@@ -56,6 +56,7 @@ class Follower:
             names=chunk.names,
             values=self._values(chunk, now_ns),
             collision=chunk.collision,
+            uncertainty=chunk.uncertainty,
         )
 
     def clear(self) -> None:

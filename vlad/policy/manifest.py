@@ -149,8 +149,8 @@ Input: TypeAlias = Annotated[
 class Output(_Table):
     """(1, horizon, len(names)) float32; an action is y * std + mean in the units of `kind`.
 
-    `collision` is the name of a (1, 1) float32 output: the probability that following the chunk ends in a
-    collision.
+    `collision` and `uncertainty` are names of (1, 1) float32 outputs: the probability that following the chunk
+    ends in a collision, and the policy's own doubt about it, both 0 to 1.
     """
 
     name: Word
@@ -161,14 +161,19 @@ class Output(_Table):
     mean: Numbers
     std: Numbers
     collision: Word | None = None
+    uncertainty: Word | None = None
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The outputs that are probabilities."""
+        return tuple(head for head in (self.collision, self.uncertainty) if head)
 
     @model_validator(mode="after")
     def _agrees(self) -> Output:
         reasons = _repeated("names", self.names) + _normalisation(self.mean, self.std, (len(self.names),))
         if self.kind == Kind.TWIST and (odd := [name for name in self.names if name not in TWIST_FIELDS]):
             reasons.append(f"names has {', '.join(odd)}; a twist has {', '.join(TWIST_FIELDS)}")
-        if self.collision == self.name:
-            reasons.append(f"collision is the same output as name, {self.name!r}")
+        reasons += _repeated("name, collision and uncertainty", (self.name, *self.heads))
         _raise(reasons)
         return self
 

@@ -90,7 +90,6 @@ class Policy:
         ready_ns = self._clock.now_ns()
         actions = outputs[manifest.output.name][0] * self._std + self._mean
         actions.flags.writeable = False
-        head = manifest.output.collision
         self._seq += 1
         return Chunk(
             seq=self._seq,
@@ -102,7 +101,8 @@ class Policy:
             actions=actions,
             instruction=self._instruction(samples),
             inference_ns=ready_ns - began_ns,
-            collision=float(outputs[head].flat[0]) if head else None,
+            collision=_head(outputs, manifest.output.collision),
+            uncertainty=_head(outputs, manifest.output.uncertainty),
         )
 
     def close(self) -> None:
@@ -111,6 +111,10 @@ class Policy:
 
     def _instruction(self, samples: Mapping[str, Sample]) -> str:
         return instruction_text(samples[self.instruction_topic].data) if self.instruction_topic else ""
+
+
+def _head(outputs: Tensors, name: str | None) -> float | None:
+    return float(outputs[name].flat[0]) if name else None
 
 
 def _readers(bundle: Bundle) -> list[Reader]:
@@ -122,7 +126,7 @@ def _readers(bundle: Bundle) -> list[Reader]:
 
 def _load(bundle: Bundle, threads: int) -> Backend:
     output = bundle.manifest.output
-    wanted = (output.name, output.collision) if output.collision else (output.name,)
+    wanted = (output.name, *output.heads)
     try:
         return load_backend(
             bundle.manifest.backend, Model(bundle.model, bundle.manifest.precision, wanted, threads)
@@ -135,7 +139,7 @@ def _output_shapes(bundle: Bundle) -> dict[str, tuple[int, ...]]:
     """What each wanted output must look like."""
     output = bundle.manifest.output
     shapes: dict[str, tuple[int, ...]] = {output.name: (1, output.horizon, len(output.names))}
-    return shapes | ({output.collision: (1, 1)} if output.collision else {})
+    return shapes | {head: (1, 1) for head in output.heads}
 
 
 def _mismatches(backend: Backend, inputs: Tensors, bundle: Bundle) -> list[str]:
@@ -181,7 +185,7 @@ def _bad_outputs(outputs: Tensors, bundle: Bundle) -> list[str]:
             )
         elif not np.isfinite(value).all():
             reasons.append(f"{where}: was not finite at warm-up; train or export the model again")
-        elif name == bundle.manifest.output.collision and not 0 <= value.flat[0] <= 1:
+        elif name in bundle.manifest.output.heads and not 0 <= value.flat[0] <= 1:
             reasons.append(f"{where}: gave {value.flat[0]:.3g} at warm-up; a probability is 0 to 1, "
                            f"end the head with a sigmoid")  # fmt: skip
     return reasons
