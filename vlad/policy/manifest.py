@@ -149,8 +149,8 @@ Input: TypeAlias = Annotated[
 class Output(_Table):
     """(1, horizon, len(names)) float32; an action is y * std + mean in the units of `kind`.
 
-    `collision` and `uncertainty` are names of (1, 1) float32 outputs: the probability that following the chunk
-    ends in a collision, and the policy's own doubt about it, both 0 to 1.
+    `collision` and `uncertainty` are names of (1, 1) float32 outputs: the probability that following the
+    chunk ends in a collision, and the policy's own doubt about it, both 0 to 1.
     """
 
     name: Word

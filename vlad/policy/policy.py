@@ -139,7 +139,7 @@ def _output_shapes(bundle: Bundle) -> dict[str, tuple[int, ...]]:
     """What each wanted output must look like."""
     output = bundle.manifest.output
     shapes: dict[str, tuple[int, ...]] = {output.name: (1, output.horizon, len(output.names))}
-    return shapes | {head: (1, 1) for head in output.heads}
+    return shapes | dict.fromkeys(output.heads, (1, 1))
 
 
 def _mismatches(backend: Backend, inputs: Tensors, bundle: Bundle) -> list[str]:
