@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.fault_table import with_table
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -78,3 +80,7 @@ def test_the_python_of_the_readme_compiles_and_imports_what_is_there(code):
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
 def test_a_link_of_the_readme_leads_somewhere(target):
     assert (ROOT / target).exists()
+
+
+def test_the_fault_table_is_the_one_of_the_code():
+    assert with_table(README) == README, "run: python -m tools.fault_table --write"

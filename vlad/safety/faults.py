@@ -3,7 +3,7 @@
 A new fault is a row here and a check in checks/. How a reaction clears follows one thought: nobody must be
 surprised by motion. What says that the way is not free *now* (an obstacle, no fresh chunk) clears by itself,
 and motion resumes with a ramp. What says that the robot's knowledge or its obedience failed (a dead sensor, a
-stop that was not followed) waits for a person. `{...}` in a meaning names the setting that holds the limit.
+stop that was not followed) waits for a person. Words in `...` name the setting that holds a limit.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _OPERATOR = (
 
 _JOINTS = (
     Fault(
-        "position_limit", "A joint is measured beyond its limits {lower, upper}.",
+        "position_limit", "A joint is measured beyond its limits `lower, upper`.",
         DANGER, STOP2, DISARM,
         "Move the joint back by hand or with the robot's own controller, then arm again.",
     ),
     Fault(
-        "position_soft", "A joint is within {soft_margin} of its limits.",
+        "position_soft", "A joint is within `soft_margin` of its limits.",
         WARNING, SLOW, ITSELF,
         "Nothing to mend, unless it happens often: then look at the task or the policy.",
         factor=_HALF, only_armed=True,
@@ -58,51 +58,51 @@ _JOINTS = (
     Fault(
         "limit_ahead", "A joint is so fast that it cannot stop before its limit.",
         DANGER, STOP2, RESET,
-        "Check the motor driver, its gains and {deceleration}; then `vladctl reset`.",
+        "Check the motor driver, its gains and `deceleration`; then `vladctl reset`.",
         hold_s=0.02, only_armed=True,
     ),
     Fault(
-        "velocity_limit", "An axis moves faster than its limit {velocity} allows.",
+        "velocity_limit", "An axis moves faster than its limit `velocity` allows.",
         DANGER, STOP2, RESET,
         "Check the motor driver and its gains, and the robot's limits file; then `vladctl reset`.",
         hold_s=0.1, only_armed=True,
     ),
     Fault(
-        "acceleration_limit", "An axis speeds up far beyond its limit {acceleration}.",
+        "acceleration_limit", "An axis speeds up far beyond its limit `acceleration`.",
         DANGER, STOP2, RESET,
         "Something pushes the robot, or the motor driver's gains are too high; then `vladctl reset`.",
         hold_s=0.05, only_armed=True,
     ),
     Fault(
-        "jerk_limit", "The policy asks for more jerk than {jerk}; the command is bounded.",
+        "jerk_limit", "The policy asks for more jerk than `jerk`; the command is bounded.",
         CAUTION, REPORT, ITSELF,
         "Nothing to mend, unless it happens often: then smooth the policy's training data.",
         clear_s=1.0, only_armed=True,
     ),
     Fault(
-        "effort_limit", "A joint's torque or force is beyond {effort}.",
+        "effort_limit", "A joint's torque or force is beyond `effort`.",
         DANGER, STOP2, RESET,
         "Look at what the joint pushes against or carries; then `vladctl reset`.",
         hold_s=0.05, request=Request.REDUCE_FORCE,
     ),
     Fault(
-        "current_limit", "A motor draws more than {current} ampere.",
+        "current_limit", "A motor draws more than `current` ampere.",
         DANGER, STOP1, RESET,
         "Look for a blocked joint or a short circuit; then `vladctl reset`.",
         hold_s=0.1, request=Request.REDUCE_FORCE,
     ),
     Fault(
-        "joint_hot", "A motor is hotter than {temperature}.",
+        "joint_hot", "A motor is hotter than `temperature`.",
         DANGER, STOP2, RESET,
         "Let the motor cool down; then `vladctl reset`.", hold_s=1.0,
     ),
     Fault(
-        "joint_warm", "A motor is within 10 degrees of {temperature}.",
+        "joint_warm", "A motor is within 10 degrees of `temperature`.",
         WARNING, SLOW, ITSELF,
         "Give the robot a rest before it must stop.", hold_s=1.0, clear_s=5.0, factor=_HALF,
     ),
     Fault(
-        "following_error", "A joint is farther than {following_error} from where it is commanded.",
+        "following_error", "A joint is farther than `following_error` from where it is commanded.",
         DANGER, STOP2, RESET,
         "Look for something that holds the joint, and check the motor driver; then `vladctl reset`.",
         hold_s=0.1, only_armed=True,
@@ -167,7 +167,7 @@ _SPACE = (
         "Look at what it touches, move one of the two away, then `vladctl reset`.",
     ),
     Fault(
-        "contact_force", "A force or torque is beyond {contact.force, contact.torque}.",
+        "contact_force", "A force or torque is beyond `contact.force, contact.torque`.",
         DANGER, STOP1, RESET,
         "Look at what it touches, move one of the two away, then `vladctl reset`.",
         hold_s=0.01, request=Request.REDUCE_FORCE,
@@ -176,41 +176,41 @@ _SPACE = (
 
 _BODY = (
     Fault(
-        "unbalanced", "The centre of mass is farther than {body.center_of_mass} from the support.",
+        "unbalanced", "The centre of mass is farther than `body.center_of_mass` from the support.",
         EMERGENCY, STOP2, RESET,
         "Hold the robot and set it upright; then `vladctl reset`.",
         hold_s=0.02, request=Request.BALANCE,
     ),
     Fault(
-        "tilted", "Roll or pitch is beyond {body.tilt}.",
+        "tilted", "Roll or pitch is beyond `body.tilt`.",
         DANGER, STOP2, RESET,
         "Set the robot upright on level ground; then `vladctl reset`.",
         hold_s=0.05, request=Request.BALANCE,
     ),
     Fault(
-        "power_limit", "The robot draws more than {body.power}.",
+        "power_limit", "The robot draws more than `body.power`.",
         DANGER, STOP2, RESET,
         "Look for a blocked motor or a short circuit; then `vladctl reset`.",
         hold_s=0.5, request=Request.REDUCE_FORCE,
     ),
     Fault(
-        "component_hot", "A component is hotter than {body.temperature}.",
+        "component_hot", "A component is hotter than `body.temperature`.",
         DANGER, STOP1, RESET,
         "Let it cool down and look at its fan; then `vladctl reset`.",
         hold_s=1.0, request=Request.POWER_OFF,
     ),
     Fault(
-        "component_warm", "A component is within 10 degrees of {body.temperature}.",
+        "component_warm", "A component is within 10 degrees of `body.temperature`.",
         WARNING, SLOW, ITSELF,
         "Give the robot a rest before it must stop.", hold_s=1.0, clear_s=5.0, factor=_HALF,
     ),
     Fault(
-        "battery_low", "The battery is below {body.battery_low}.",
+        "battery_low", "The battery is below `body.battery_low`.",
         CAUTION, SLOW, ITSELF,
         "Drive to the charger soon.", clear_s=10.0, factor=_HALF,
     ),
     Fault(
-        "battery_critical", "The battery is below {body.battery_critical}.",
+        "battery_critical", "The battery is below `body.battery_critical`.",
         DANGER, STOP1, RESET,
         "Charge the battery, then `vladctl reset`.", hold_s=1.0,
     ),
@@ -248,7 +248,7 @@ _ACTION = (
         clear_s=0.5,
     ),
     Fault(
-        "silence", "An instruction stands, but no new chunk came for {safety.silence_s}.",
+        "silence", "An instruction stands, but no new chunk came for `safety.silence_s`.",
         WARNING, STOP2, ITSELF,
         "See why the policy is silent: `vladctl status` (policy), and its camera.", only_armed=True,
     ),
@@ -259,7 +259,7 @@ _ACTION = (
         only_armed=True,
     ),
     Fault(
-        "chunk_old", "The frame behind the chunk is older than {policy.max_chunk_age_s}.",
+        "chunk_old", "The frame behind the chunk is older than `policy.max_chunk_age_s`.",
         WARNING, STOP2, ITSELF,
         "Check the camera's rate and the inference time in `vladctl status`.", only_armed=True,
     ),
@@ -269,12 +269,12 @@ _ACTION = (
         "This is a defect of the daemon: report it, with the event log.", clear_s=0.5, only_armed=True,
     ),
     Fault(
-        "collision_predicted", "The policy's safety head expects a collision {safety.collision_threshold}.",
+        "collision_predicted", "The policy's safety head expects a collision (`safety.collision_threshold`).",
         WARNING, STOP2, ITSELF,
         "Clear the way, or give another instruction.", hold_s=0.1, clear_s=0.5, only_armed=True,
     ),
     Fault(
-        "uncertain", "The policy doubts its own actions {safety.uncertainty_threshold}.",
+        "uncertain", "The policy doubts its own actions (`safety.uncertainty_threshold`).",
         WARNING, STOP2, ITSELF,
         "Show it something it knows, or give another instruction.",
         hold_s=0.1, clear_s=0.5, only_armed=True,
@@ -299,22 +299,22 @@ _SIGNALS = (
         "Compare what the driver sends with the robot's limits file; then `vladctl reset`.",
     ),
     Fault(
-        "signal_frozen", "A required signal repeats the same content while the robot moves {frozen_s}.",
+        "signal_frozen", "A required signal repeats the same content while the robot moves (`frozen_s`).",
         DANGER, STOP2, RESET,
         "Restart the driver: it sends an old measurement again and again; then `vladctl reset`.",
     ),
     Fault(
-        "signal_rate", "A signal comes more often or more rarely than {rate_hz} allows.",
+        "signal_rate", "A signal comes more often or more rarely than `rate_hz` allows.",
         CAUTION, REPORT, ITSELF,
         "Check the driver's load and settings.", hold_s=1.0, clear_s=2.0,
     ),
     Fault(
-        "signal_gaps", "Messages of a signal are lost {safety.gap_fraction}.",
+        "signal_gaps", "Messages of a signal are lost (`safety.gap_fraction`).",
         CAUTION, REPORT, ITSELF,
         "Look for load on the network or on this computer.", hold_s=1.0, clear_s=2.0,
     ),
     Fault(
-        "signal_bad", "A signal's messages are refused {safety.bad_hz}.",
+        "signal_bad", "A signal's messages are refused (`safety.bad_hz`).",
         WARNING, SLOW, ITSELF,
         "See the reasons in `vladctl status`, and mend the driver.", clear_s=2.0, factor=_HALF,
     ),
@@ -329,7 +329,7 @@ _SIGNALS = (
         "Mend the signal that failed: `vladctl status` shows which.",
     ),
     Fault(
-        "signal_estimated", "A signal failed and is estimated for a moment {estimate_s}.",
+        "signal_estimated", "A signal failed and is estimated for a moment (`estimate_s`).",
         WARNING, SLOW, ITSELF,
         "Mend the signal that failed: `vladctl status` shows which.", factor=_HALF, only_armed=True,
     ),
@@ -337,23 +337,23 @@ _SIGNALS = (
 
 _COMPUTE = (
     Fault(
-        "inference_late", "An inference takes longer than {policy.deadline_s}.",
+        "inference_late", "An inference takes longer than `policy.deadline_s`.",
         WARNING, SLOW, ITSELF,
         "Look for other load on this computer, or use a faster backend.", clear_s=0.5, factor=_HALF,
     ),
     Fault(
-        "inference_hung", "An inference takes longer than {policy.hung_s}.",
+        "inference_hung", "An inference takes longer than `policy.hung_s`.",
         DANGER, STOP2, RESET,
         "The model hangs: restart vlad, and look at its backend; then `vladctl reset`.",
     ),
     Fault(
-        "overrun", "The safety tick missed {safety.overruns_slow} periods in a row.",
+        "overrun", "The safety tick missed `safety.overruns_slow` periods in a row.",
         WARNING, SLOW, ITSELF,
         "Look for other load on this computer; `vladctl doctor` checks the real-time settings.",
         clear_s=1.0, factor=_HALF,
     ),
     Fault(
-        "overrun_stop", "The safety tick missed {safety.overruns_stop} periods in a row.",
+        "overrun_stop", "The safety tick missed `safety.overruns_stop` periods in a row.",
         DANGER, STOP2, ITSELF,
         "Look for other load on this computer; `vladctl doctor` checks the real-time settings.", clear_s=1.0,
     ),
@@ -368,28 +368,28 @@ _COMPUTE = (
         "Look for a slow disk or other load on this computer.", clear_s=5.0,
     ),
     Fault(
-        "cpu_high", "This computer's CPUs are busy {computer.cpu}.",
+        "cpu_high", "This computer's CPUs are busy (`computer.cpu`).",
         CAUTION, REPORT, ITSELF,
         "Look for other load on this computer (`top`).", hold_s=3.0, clear_s=5.0,
     ),
     Fault(
-        "memory_high", "This computer's memory is nearly used up {computer.memory}.",
+        "memory_high", "This computer's memory is nearly used up (`computer.memory`).",
         WARNING, SLOW, ITSELF,
         "Look for what uses it (`top`), before the kernel kills something.",
         hold_s=1.0, clear_s=5.0, factor=_HALF,
     ),
     Fault(
-        "gpu_memory_high", "The GPU's memory is nearly used up {computer.gpu_memory}.",
+        "gpu_memory_high", "The GPU's memory is nearly used up (`computer.gpu_memory`).",
         WARNING, SLOW, ITSELF,
         "Look for what uses it (`nvidia-smi`).", hold_s=1.0, clear_s=5.0, factor=_HALF,
     ),
     Fault(
-        "disk_full", "The disk with the daemon's state is nearly full {computer.disk}.",
+        "disk_full", "The disk with the daemon's state is nearly full (`computer.disk`).",
         CAUTION, REPORT, ITSELF,
         "Delete old recordings, or give vlad a larger disk.", hold_s=1.0, clear_s=5.0,
     ),
     Fault(
-        "computer_hot", "This computer is hotter than {computer.temperature}.",
+        "computer_hot", "This computer is hotter than `computer.temperature`.",
         WARNING, SLOW, ITSELF,
         "Look at its fan and its load: it will soon be too slow for the tick.",
         hold_s=1.0, clear_s=10.0, factor=_HALF,
@@ -404,7 +404,7 @@ _LINKS = (
         hold_s=0.05,
     ),
     Fault(
-        "not_applied", "The motor driver does not follow the commands {safety.ack_s}.",
+        "not_applied", "The motor driver does not follow the commands (`safety.ack_s`).",
         DANGER, STOP1, RESET,
         "Look at the motor driver's log: it is connected, but stuck or in a stop of its own.",
         hold_s=0.05, only_armed=True,
