@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vlad.config import ConfigError, Settings, load_robot, load_settings
+from vlad.config import ConfigError, Settings, SignalSettings, load_robot, load_settings
 from vlad.robot import Robot
+
+ROOT = Path(__file__).resolve().parents[1]
 
 ETC = Path(__file__).parents[1] / "etc"
 ROBOT = """
@@ -244,3 +249,22 @@ def test_any_single_line_left_out_gives_settings_or_a_clear_report(files: Files)
                 problems = error.problems or ["an error without a reason"]
             assert all(str(files.folder) in problem for problem in problems)
         path.write_text("\n".join(lines))
+
+
+def uncommented(path: Path) -> dict[str, Any]:
+    lines = path.read_text().splitlines()
+    return tomllib.loads("\n".join(re.sub(r"^# (?=[a-z_]+ = )", "", line) for line in lines))
+
+
+def test_the_settings_file_has_every_key_with_its_default() -> None:
+    given = uncommented(ROOT / "etc" / "vlad.toml")
+    examples = {"bundle", "curve_server_secret", "curve_clients", "backups", "relay"}
+    for section, field in Settings.model_fields.items():
+        default = SignalSettings(type="image") if section == "signals" else field.default
+        known = given[section]["camera"] if section == "signals" else given[section]
+        if section == "robot":
+            continue
+        for key, value in default.model_dump(mode="json").items():
+            assert key in known, f"{section}.{key}"
+            if section != "signals" and key not in examples:
+                assert known[key] == value, f"{section}.{key}"
