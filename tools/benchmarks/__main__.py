@@ -21,7 +21,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     for name in names():
         module = importlib.import_module(f"tools.benchmarks.{name}")
-        command = commands.add_parser(name, help=(module.__doc__ or "").strip().splitlines()[0])
+        command = commands.add_parser(
+            name.replace("_", "-"), help=(module.__doc__ or "").strip().splitlines()[0]
+        )
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.set_defaults(run=module.run)
         if hasattr(module, "add_arguments"):

@@ -74,12 +74,12 @@ def next_mode(mode: Mode, facts: Facts) -> tuple[Mode, str]:
             return mode, ""
         case Mode.ACTIVE | Mode.DEGRADED:
             cause = stop_cause(facts)
-            return (Mode.STOPPING, cause) if cause is not None else _going(mode, facts)
+            return (Mode.STOPPING, cause) if cause is not None else _going(facts)
         case _:
             return _stopped(mode, facts)
 
 
-def _going(mode: Mode, facts: Facts) -> tuple[Mode, str]:
+def _going(facts: Facts) -> tuple[Mode, str]:
     if worst(facts.faults) is Reaction.SLOW:
         return Mode.DEGRADED, describe(facts.faults[0])
     return Mode.ACTIVE, "the faults cleared"
@@ -88,7 +88,7 @@ def _going(mode: Mode, facts: Facts) -> tuple[Mode, str]:
 def _stopped(mode: Mode, facts: Facts) -> tuple[Mode, str]:
     cause = stop_cause(facts)
     if cause is None:
-        return _going(mode, facts)
+        return _going(facts)
     if mode is Mode.STOPPING and not facts.at_rest:
         return mode, ""
     if facts.disarm is not None:
