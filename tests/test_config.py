@@ -251,6 +251,28 @@ def test_any_single_line_left_out_gives_settings_or_a_clear_report(files: Files)
         path.write_text("\n".join(lines))
 
 
+@pytest.mark.parametrize(("signals", "expected"), [
+    ('[signals.camera]\nbackups = ["camera"]', "'camera' cannot stand in for itself"),
+    ('[signals.camera]\nbackups = ["camera2"]', "no signal 'camera2'; add [signals.camera2]"),
+    ('[signals.camera]\nbackups = ["odometry"]', "'odometry' has the type odometry; it must be image"),
+    ('[signals.camera]\nbackups = ["b"]\n[signals.b]\ntype = "image"\nbackups = ["camera"]',
+     "'b' has backups of its own"),
+    ("[signals.camera]\nestimate_s = 0.5", "only odometry and imu can be estimated, not image"),
+    ("[signals.odometry]\nestimate_s = 1.5", "less than or equal to 1"),
+    ("[policy]\nhung_s = 0.1", "policy.hung_s: must not be below policy.deadline_s"),
+    ('[guard]\nrelay_stop = "0x1"', "guard.relay_stop"),
+])  # fmt: skip
+def test_settings_that_contradict_themselves_are_refused(files: Files, signals: str, expected: str) -> None:
+    files.drop_in("mistake.toml", signals)
+    assert any(expected in problem and str(files.folder) in problem for problem in files.problems())
+
+
+def test_a_joint_named_twice_is_refused(files: Files) -> None:
+    files.robot.write_text(ROBOT + "[axes.linear_x]\nvelocity = 1.0\nacceleration = 1.0\n")
+    (problem,) = files.problems()
+    assert problem.startswith(f"{files.robot}: is not valid TOML")
+
+
 def uncommented(path: Path) -> dict[str, Any]:
     lines = path.read_text().splitlines()
     return tomllib.loads("\n".join(re.sub(r"^# (?=[a-z_]+ = )", "", line) for line in lines))

@@ -242,15 +242,14 @@ class Robot(Section):
     @model_validator(mode="after")
     def _parks(self) -> Robot:
         """What is not critical must be able to be parked."""
-        unknown = set(self.critical or ()) - set(self.axes)
+        named = {*(self.critical or ()), *(name for axis in self.axes.values() for name in axis.compensated_by)}
+        if unknown := sorted(named - set(self.axes)):
+            raise ValueError(f"critical or compensated_by name {', '.join(unknown)}: no such axes")
         for name, axis in self.axes.items():
-            unknown |= set(axis.compensated_by) - set(self.axes)
             if name in axis.compensated_by:
                 raise ValueError(f"axes.{name}.compensated_by: a joint cannot stand in for itself")
             if self.critical is not None and name not in self.critical and axis.safe_position is None:
                 raise ValueError(f"axes.{name} is not critical, so it needs a safe_position to be parked at")
-        if unknown:
-            raise ValueError(f"critical or compensated_by name {', '.join(sorted(unknown))}: no such axes")
         if self.critical is not None and self.command is not Kind.JOINT_POSITION:
             raise ValueError("critical is for joint_position: other commands have no position to park at")
         return self

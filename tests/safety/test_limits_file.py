@@ -41,3 +41,54 @@ def test_joint_positions_need_limits_and_a_measured_start():
         arm(feedback="")
     with pytest.raises(ValidationError, match="missing for linear_x"):
         arm(axes={"linear_x": AXIS})
+
+
+JOINT = {"velocity": 1.0, "acceleration": 4.0, "lower": -1.0, "upper": 1.5}
+BOX = {"min": [0.0, 0.0, 0.0], "max": [1.0, 1.0, 1.0]}
+
+
+@pytest.mark.parametrize(("changes", "complaint"), [
+    ({"soft_margin": 1.25}, "leaves nothing between"),
+    ({"safe_position": 2.0}, "not between lower and upper"),
+    ({"safe_position": -1.5}, "not between lower and upper"),
+    ({"lower": None}, "belong together"),
+    ({"lower": 2.0}, "must be below upper"),
+    ({"current": 0.0}, "greater than 0"),
+    ({"compensated_by": ["j0"]}, "cannot stand in for itself"),
+    ({"compensated_by": ["j7"]}, "j7: no such axes"),
+])  # fmt: skip
+def test_a_joint_that_contradicts_itself_is_refused(changes, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        arm(axes={"j0": JOINT | changes, "j1": JOINT})
+
+
+@pytest.mark.parametrize(("changes", "complaint"), [
+    ({"critical": ["j0", "j9"]}, "j9: no such axes"),
+    ({"critical": ["j0"]}, "j1 is not critical, so it needs a safe_position"),
+    ({"critical": ["j0", "j1"], "command": "joint_velocity"}, "critical is for joint_position"),
+    ({"workspace": {"pose": "tip"}}, "needs a box, keep_out zones, or both"),
+    ({"workspace": {"box": BOX}}, "comes from `pose` or from `urdf`"),
+    ({"workspace": {"box": BOX, "pose": "tip", "urdf": "arm.urdf"}}, "give one of them"),
+    ({"workspace": {"box": BOX, "urdf": "arm.urdf"}}, "urdf needs tip"),
+    ({"workspace": {"pose": "tip", "keep_out": [BOX | {"max": [1.0, 0.0, 1.0]}]}}, "no volume"),
+    ({"separation": {"signal": "people"}}, "separation.robot_speed is missing"),
+    ({"body": {"battery_low": 0.1, "battery_critical": 0.2}}, "must not be above battery_low"),
+])  # fmt: skip
+def test_an_arm_that_makes_no_sense_is_refused(changes, complaint):
+    axes = {"j0": JOINT, "j1": JOINT}
+    with pytest.raises(ValidationError, match=complaint):
+        arm(axes=axes, **changes)
+
+
+def test_a_base_needs_a_laser_for_its_obstacle_stop_and_no_urdf():
+    base = {"name": "x", "type": "x", "command": "twist", "axes": {"linear_x": AXIS}}
+    with pytest.raises(ValidationError, match="at least one scan"):
+        Robot.model_validate(base | {"obstacle": {"lasers": [], "radius": 0.2}})
+    with pytest.raises(ValidationError, match="urdf needs joints"):
+        Robot.model_validate(base | {"workspace": {"box": BOX, "urdf": "arm.urdf", "tip": "hand"}})
+
+
+def test_what_is_not_critical_can_be_parked():
+    parked = JOINT | {"safe_position": 0.5, "compensated_by": ["j0"]}
+    robot = arm(axes={"j0": JOINT, "j1": parked}, critical=["j0"])
+    assert robot.axes["j1"].compensated_by == ("j0",)
