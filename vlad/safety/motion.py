@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,11 @@ Vector = NDArray[np.float64]
 
 REST_FRACTION = 0.03
 """An axis that is measured slower than this part of its velocity limit stands still: sensors have noise."""
+
+_LARGEST = float(np.finfo(np.float32).max)
+"""Of a twist: it comes as double floats, whose squares may leave the range of numbers."""
+_DIFFERENCE_NS = 30_000_000
+"""A rate is the difference of two measurements at least this far apart: sensors have noise."""
 
 
 class Limits:
@@ -32,6 +38,16 @@ class Limits:
         self.lower = np.array([-np.inf if axis.lower is None else axis.lower for axis in axes])
         self.upper = np.array([np.inf if axis.upper is None else axis.upper for axis in axes])
         self.rest = REST_FRACTION * self.velocity
+        self.soft_margin = np.array([axis.soft_margin for axis in axes])
+        self.effort = np.array([axis.effort or np.inf for axis in axes])
+        self.current = np.array([axis.current for axis in axes])
+        self.temperature = np.array([axis.temperature for axis in axes])
+        self.following_error = np.array([axis.following_error for axis in axes])
+
+    def stopping(self, velocity: Vector) -> Vector:
+        """The way of each axis from these velocities to rest, signed: v |v| / 2a."""
+        way: Vector = velocity * np.abs(velocity) / (2 * self.deceleration)
+        return way
 
 
 def turning(speed: Vector, limits: Limits) -> float:
@@ -41,35 +57,59 @@ def turning(speed: Vector, limits: Limits) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """One measurement of all axes; velocity or position is None where the signal cannot tell.
+    """One measurement of all axes, in their order; None where the signal cannot tell.
 
     `measured` says that the velocity is the sensor's own and not a difference of positions. `problem` is
-    what makes the sample useless; then both are None.
+    what makes the sample useless; then all others are None.
     """
 
     velocity: Vector | None = None
     position: Vector | None = None
     measured: bool = False
     problem: str = ""
+    speeding: Vector | None = None
+    """How fast each axis gains speed, either way [unit/s^2]; negative: it slows down."""
+    effort: Vector | None = None
+    current: Vector | None = None
+    temperature: Vector | None = None
+
+
+class Past:
+    """The measurements of the last moments, for differences over at least `_DIFFERENCE_NS`."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[int, Vector]] = deque()
+
+    def before(self, stamp_ns: int, value: Vector) -> tuple[float, Vector] | None:
+        """Take in a measurement; how long ago [s] an older one was, and what it was. None: there is none."""
+        entries = self._entries
+        if not entries or stamp_ns > entries[-1][0]:
+            entries.append((stamp_ns, value))
+        while len(entries) > 1 and stamp_ns - entries[1][0] >= _DIFFERENCE_NS:
+            entries.popleft()
+        past_ns = stamp_ns - entries[0][0]
+        return (past_ns / NS_PER_S, entries[0][1]) if past_ns >= _DIFFERENCE_NS else None
 
 
 class Feedback:
-    """Turns the feedback signal's samples into Motion; remembers one sample for differences."""
+    """Turns the feedback signal's samples into Motion; remembers the samples before for differences."""
 
     def __init__(self, robot: Robot) -> None:
         self._names = tuple(robot.axes)
-        self._needs_position = robot.command in (Kind.JOINT_POSITION, Kind.JOINT_DELTA)
+        arm = robot.workspace is not None and robot.workspace.urdf is not None
+        self._needs_position = arm or robot.command in (Kind.JOINT_POSITION, Kind.JOINT_DELTA)
         self._sample: Sample | None = None
         self._motion = Motion(problem="never came")
         self._seen_names: tuple[str, ...] = ()
-        self._order: list[int] = []
+        self._order: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+        self._past = Past()
 
     def read(self, sample: Sample) -> Motion:
         """The motion of this sample; the same sample twice costs nothing."""
         if sample is not self._sample:
             match sample.data:
                 case Odometry() as odometry:
-                    self._motion = self._from_odometry(odometry)
+                    self._motion = self._from_odometry(odometry, sample.stamp_ns)
                 case JointState() as joints:
                     self._motion = self._from_joints(joints, sample.stamp_ns)
                 case _:
@@ -77,30 +117,46 @@ class Feedback:
             self._sample = sample
         return self._motion
 
-    def _from_odometry(self, odometry: Odometry) -> Motion:
+    def _from_odometry(self, odometry: Odometry, stamp_ns: int) -> Motion:
         parts = {"linear": odometry.linear, "angular": odometry.angular}
         found = [parts[name[:-2]]["xyz".index(name[-1])] for name in self._names]
         velocity = np.array(found, dtype=np.float64)
-        if not np.isfinite(velocity).all():
-            return Motion(problem="its twist is not finite")
-        return Motion(velocity, None, measured=True)
+        if not (np.abs(velocity) <= _LARGEST).all():
+            return Motion(problem="its twist is not finite, or beyond all measure")
+        return Motion(velocity, None, measured=True, speeding=self._speeding(velocity, stamp_ns))
 
     def _from_joints(self, joints: JointState, stamp_ns: int) -> Motion:
         if joints.names != self._seen_names:
             missing = [name for name in self._names if name not in joints.names]
             if missing:
                 return Motion(problem=f"lacks the joints {', '.join(missing)}")
-            self._order = [joints.names.index(name) for name in self._names]
+            self._order = np.array([joints.names.index(name) for name in self._names], dtype=np.intp)
             self._seen_names = joints.names
         if joints.position is None and (self._needs_position or joints.velocity is None):
             return Motion(problem="has no positions")
-        for row in (joints.position, joints.velocity):
-            if row is not None and (row.shape != (len(joints.names),) or not np.isfinite(row).all()):
-                return Motion(problem="has values that are not finite, or not one for each joint")
-        position = None if joints.position is None else joints.position[self._order].astype(np.float64)
-        if joints.velocity is not None:
-            return Motion(joints.velocity[self._order].astype(np.float64), position, measured=True)
-        return Motion(self._difference(position, stamp_ns), position)
+        given = {
+            field: row
+            for field in ("position", "velocity", "effort", "current", "temperature")
+            if (row := getattr(joints, field)) is not None
+        }
+        if any(row.shape != (len(joints.names),) for row in given.values()):
+            return Motion(problem="has not one value for each joint")
+        rows = np.concatenate(list(given.values()), dtype=np.float64).reshape(len(given), -1)
+        if not np.isfinite(rows).all():
+            return Motion(problem="has values that are not finite")
+        return self._joint_motion(dict(zip(given, rows[:, self._order], strict=True)), stamp_ns)
+
+    def _joint_motion(self, rows: dict[str, Vector], stamp_ns: int) -> Motion:
+        velocity, position = rows.get("velocity"), rows.get("position")
+        return Motion(
+            velocity=self._difference(position, stamp_ns) if velocity is None else velocity,
+            position=position,
+            measured=velocity is not None,
+            speeding=None if velocity is None else self._speeding(velocity, stamp_ns),
+            effort=rows.get("effort"),
+            current=rows.get("current"),
+            temperature=rows.get("temperature"),
+        )
 
     def _difference(self, position: Vector | None, stamp_ns: int) -> Vector | None:
         """Velocity from the position before; None where there is none."""
@@ -110,3 +166,13 @@ class Feedback:
         if stamp_ns <= before.stamp_ns:
             return self._motion.velocity
         return (position - last) * (NS_PER_S / (stamp_ns - before.stamp_ns))
+
+    def _speeding(self, velocity: Vector, stamp_ns: int) -> Vector | None:
+        """The gain of speed a second; None where nothing was measured before."""
+        speed = np.abs(velocity)
+        before = self._past.before(stamp_ns, speed)
+        if before is None:
+            return None
+        past_s, then = before
+        gain: Vector = (speed - then) / past_s
+        return gain
