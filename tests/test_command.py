@@ -3,6 +3,8 @@
 import logging
 import os
 import stat
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -12,7 +14,8 @@ import zmq
 from vlad.clock import FakeClock
 from vlad.command import CommandWriter
 from vlad.config import Settings
-from vlad.messages import CommandMode, Kind, Level, Mode
+from vlad.driver import CommandReceiver
+from vlad.messages import CommandMode, Kind, Level, Mode, Request
 from vlad.wire import decode_command, decode_heartbeat
 
 TWIST = (Kind.TWIST, ("linear_x", "angular_z"))
@@ -109,6 +112,77 @@ def test_the_heartbeat_tells_mode_level_and_faults(bench):
     assert bench.listener.poll(10_000)
     assert decode_heartbeat(bench.listener.recv_multipart()) == sent
     assert bench.writer.heartbeat(Mode.ACTIVE, Level.SAFE, ()).seq == sent.seq + 1
+
+
+def test_the_heartbeat_carries_what_is_asked_of_the_robots_controller(bench):
+    asked = (Request.BALANCE, Request.CANCEL_ACTION)
+    bench.writer.heartbeat(Mode.ESTOP, Level.EMERGENCY, ("estop",), asked)
+    assert bench.listener.poll(10_000)
+    assert decode_heartbeat(bench.listener.recv_multipart()).requests == asked
+
+
+def listeners(bench, expected):
+    end_s = time.monotonic() + 10
+    while bench.writer.listeners != expected:
+        assert time.monotonic() < end_s, bench.writer.listeners
+        bench.run()
+        time.sleep(0.005)
+    return True
+
+
+def subscriber(bench, *topics):
+    socket = bench.context.socket(zmq.SUB)
+    for topic in topics:
+        socket.subscribe(topic)
+    socket.connect(f"ipc://{bench.path}")
+    return socket
+
+
+def test_drivers_are_counted_as_they_come_and_go(bench):
+    assert bench.writer.listeners == 0
+    with CommandReceiver(f"ipc://{bench.path}", *TWIST, clock=bench.clock) as first:
+        assert listeners(bench, 1)
+        second = subscriber(bench, b"command")
+        assert listeners(bench, 2)
+        second.close(linger=0)
+        assert listeners(bench, 1)
+        assert first.receive().mode is CommandMode.RUN
+    assert listeners(bench, 0)
+
+
+def test_a_driver_whose_process_was_killed_is_not_counted(bench):
+    words = "import sys, time, zmq; s = zmq.Context().socket(zmq.SUB); s.subscribe(b'command')\n"
+    words += "s.connect(sys.argv[1]); time.sleep(60)"
+    driver = subprocess.Popen([sys.executable, "-c", words, f"ipc://{bench.path}"])
+    assert listeners(bench, 1)
+    driver.kill()
+    driver.wait()
+    assert listeners(bench, 0)
+
+
+def test_who_only_observes_is_no_driver(bench):
+    observers = [subscriber(bench, b"safety"), subscriber(bench, b""), subscriber(bench, b"com")]
+    driver = subscriber(bench, b"command")
+    assert listeners(bench, 1)
+    for _ in range(20):
+        bench.run()
+        time.sleep(0.005)
+    assert bench.writer.listeners == 1
+    for socket in (*observers, driver):
+        socket.close(linger=0)
+
+
+def test_who_subscribes_and_leaves_all_the_time_holds_up_nothing(bench):
+    restless = subscriber(bench)
+    for _ in range(500):
+        restless.subscribe(b"command")
+        restless.unsubscribe(b"command")
+    time.sleep(0.1)
+    for _ in range(3):
+        bench.run()
+    assert 0 <= bench.writer.listeners <= 1
+    assert listeners(bench, 0)
+    restless.close(linger=0)
 
 
 def test_nobody_listening_holds_up_nothing(tmp_path):

@@ -204,6 +204,18 @@ async def test_unknown_topics_are_counted_by_reason_in_bounded_memory(bench):
     assert set(bench.ingest.unknown) <= {"unknown_topic", "malformed"}
 
 
+async def test_refusals_are_counted_and_among_them_stamps_that_cannot_be(bench):
+    await bench.connected()
+    now_ns = bench.clock.now_ns()
+    for seq, stamp_ns in ((1, now_ns + NS_PER_S), (2, now_ns - 60 * NS_PER_S), (3, now_ns), (4, now_ns - 1)):
+        bench.send(encode_sample("joints", seq, stamp_ns, JOINTS))
+    bench.send([b"joints", b"rubbish"])
+    counters = bench.ingest.counters["joints"]
+    await until(lambda: counters.received == 1 and counters.refused == 4)
+    assert counters.off_clock == 3
+    assert counters.refused == sum(counters.bad.values())
+
+
 async def test_a_bad_message_is_logged_once_a_second_for_its_topic_and_reason(bench, caplog):
     with caplog.at_level(logging.WARNING, "vlad.ingest"):
         for _ in range(20):

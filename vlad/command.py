@@ -1,4 +1,9 @@
-"""The only writer of commands: sequence, stamp, expiry, checksum, and the heartbeat beside them."""
+"""The only writer of commands: sequence, stamp, expiry, checksum, and the heartbeat beside them.
+
+It also knows who listens: the socket is an XPUB, which is told of each subscription and of each that ends, be
+it because its process died. Who subscribes to exactly `command` is a motor driver; an observer subscribes to
+`safety`, or to everything.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +15,40 @@ import zmq
 from vlad.clock import Clock
 from vlad.config import Settings
 from vlad.curve import bind, bind_curve
-from vlad.messages import Command, CommandMode, Floats, Heartbeat, Kind, Level, Mode
-from vlad.wire import encode_command, encode_heartbeat
+from vlad.messages import Command, CommandMode, Floats, Heartbeat, Kind, Level, Mode, Request
+from vlad.wire import COMMAND_TOPIC, encode_command, encode_heartbeat
 
 log = logging.getLogger(__name__)
 
 _NOTHING = np.empty(0, np.float32)
 _SEND_QUEUE = 16
+_MOST_NEWS = 64
+"""Subscriptions that are looked at for one message: who floods them must not hold up the tick."""
+_READABLE = int(zmq.POLLIN)
+_JOINED, _LEFT = b"\x01" + COMMAND_TOPIC, b"\x00" + COMMAND_TOPIC
 
 
 class CommandWriter:
     """Owns the commands' socket. It never blocks: a receiver that does not keep up loses messages, and stops.
 
-    `last` is the newest command. `fault` is empty, or why this writer sends nothing but stop0 any more: it
-    was given numbers that are not finite or do not fit their names. Whoever let those through the safety
-    checks is broken, so nothing it says later is believed; only a new process moves the robot again.
+    `last` is the newest command, `listeners` how many motor drivers listen. `fault` is empty, or why this
+    writer sends nothing but stop0 any more: it was given numbers that are not finite or do not fit their
+    names. Whoever let those through the safety checks is broken, so nothing it says later is believed; only
+    a new process moves the robot again.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: Settings, clock: Clock) -> None:
         self.last: Command | None = None
         self.sent = 0
+        self.listeners = 0
         self.fault = ""
         self._ttl_ms = settings.safety.command_ttl_ms
         self._clock = clock
         self._heartbeats = 0
-        self._socket = context.socket(zmq.PUB)
+        self._socket = context.socket(zmq.XPUB)
         self._socket.linger = 0
         self._socket.sndhwm = _SEND_QUEUE
+        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
         wire = settings.wire
         try:
             bind(self._socket, f"ipc://{settings.paths.run_dir}/commands.sock")
@@ -76,10 +88,12 @@ class CommandWriter:
         kind, names = (self.last.kind, self.last.names) if self.last else (Kind.TWIST, ())
         return self.send(mode, kind, names, _NOTHING, 0)
 
-    def heartbeat(self, mode: Mode, level: Level, faults: tuple[str, ...]) -> Heartbeat:
-        """Say on the `safety` topic that the tick is alive, and what it thinks of the robot."""
+    def heartbeat(
+        self, mode: Mode, level: Level, faults: tuple[str, ...], requests: tuple[Request, ...] = ()
+    ) -> Heartbeat:
+        """Say on the `safety` topic that the tick is alive, what it thinks of the robot, and what it asks."""
         self._heartbeats += 1
-        heartbeat = Heartbeat(self._heartbeats, self._clock.now_ns(), mode, level, faults)
+        heartbeat = Heartbeat(self._heartbeats, self._clock.now_ns(), mode, level, faults, requests)
         self._send(encode_heartbeat(heartbeat))
         return heartbeat
 
@@ -88,8 +102,17 @@ class CommandWriter:
 
     def _send(self, frames: list[bytes | memoryview]) -> None:
         # Reading EVENTS makes libzmq take note of new subscribers now; a mere send may overlook them.
-        self._socket.getsockopt(zmq.EVENTS)
+        if int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE:
+            self._count_listeners()
         self._socket.send_multipart(frames, zmq.NOBLOCK)
+
+    def _count_listeners(self) -> None:
+        for _ in range(_MOST_NEWS):
+            try:
+                news = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self.listeners = max(0, self.listeners + (news == [_JOINED]) - (news == [_LEFT]))
 
 
 def _objection(mode: CommandMode, names: tuple[str, ...], values: Floats) -> str:

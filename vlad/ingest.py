@@ -33,16 +33,22 @@ _RESTART_SEQ = 100
 _RESTART_SILENCE_NS = NS_PER_S
 _LOG_PERIOD_NS = NS_PER_S
 _RATE_TIMES = 256
+_OFF_CLOCK = (Reason.STAMP_FUTURE, Reason.STAMP_OLD)
 
 
 class TopicCounters:
-    """What came on one topic: good ones, bad ones by reason, numbers missing in the sequence."""
+    """What came on one topic: good ones, bad ones by reason, numbers missing in the sequence.
 
-    __slots__ = ("_last", "_times_ns", "bad", "gaps", "received")
+    `refused` is the sum of `bad`; `off_clock` are those of them whose stamp cannot be.
+    """
+
+    __slots__ = ("_last", "_times_ns", "bad", "gaps", "off_clock", "received", "refused")
 
     def __init__(self) -> None:
         self.received = 0
         self.gaps = 0
+        self.refused = 0
+        self.off_clock = 0
         self.bad: Counter[str] = Counter()
         self._times_ns: deque[int] = deque(maxlen=_RATE_TIMES)
         self._last: Sample | None = None
@@ -71,6 +77,12 @@ class TopicCounters:
         self._last = sample
         self.received += 1
         self._times_ns.append(sample.received_ns)
+
+    def refuse(self, reason: Reason) -> None:
+        """Count a bad message."""
+        self.bad[reason.value] += 1
+        self.refused += 1
+        self.off_clock += reason in _OFF_CLOCK
 
     def _follow(self, last: Sample, sample: Sample) -> None:
         if sample.stamp_ns < last.stamp_ns:
@@ -206,8 +218,12 @@ class Ingest:
 
     def _refuse(self, topic: str | None, bad: BadMessage, now_ns: int) -> None:
         """Count a bad message, and log the first of its topic and reason in every second."""
-        counts = self.unknown if topic is None else self.counters[topic].bad
-        counts[bad.reason.value] += 1
+        if topic is None:
+            counts = self.unknown
+            counts[bad.reason.value] += 1
+        else:
+            counts = self.counters[topic].bad
+            self.counters[topic].refuse(bad.reason)
         key = (topic or "", bad.reason)
         if now_ns - self._logged_ns.get(key, -_LOG_PERIOD_NS) >= _LOG_PERIOD_NS:
             self._logged_ns[key] = now_ns
