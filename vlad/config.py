@@ -275,7 +275,7 @@ def load_settings(path: Path) -> tuple[Settings, Robot]:
     return settings, robot
 
 
-def _named_signals(robot: Robot) -> Iterator[tuple[str, str, str]]:
+def named_signals(robot: Robot) -> Iterator[tuple[str, str, str]]:
     """Key, signal and type of every signal that the limits file names."""
     if robot.feedback:
         yield "feedback", robot.feedback, "odometry" if robot.command is Kind.TWIST else "joint_state"
@@ -296,7 +296,7 @@ def _named_signals(robot: Robot) -> Iterator[tuple[str, str, str]]:
 
 def _unfit_signals(settings: Settings, robot: Robot) -> Iterator[str]:
     """Where the limits file names a signal that is not there, or not of the right type."""
-    for key, signal, wanted in _named_signals(robot):
+    for key, signal, wanted in named_signals(robot):
         known = settings.signals.get(signal)
         if known is None:
             yield f"{key}: no signal {signal!r} in the settings; add [signals.{signal}]"

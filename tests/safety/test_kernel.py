@@ -523,16 +523,16 @@ def test_the_robot_slows_down_in_time_and_halts_in_front_of_a_wall():
 def test_in_front_of_a_wall_it_may_turn_and_back_away():
     rig = Rig().armed()
     rig.data["laser"] = points((0.2, 0.0), (0.2, 0.05), (0.2, -0.05))
-    rig.wanted = [0.5, 0.0]
+    rig.wanted = [0.3, 0.0]
     assert rig.tick(100).values[0] == 0
-    rig.wanted = [0.0, 1.5]
+    rig.wanted = [0.0, 0.9]
     verdict = rig.tick(20)
     assert rig.ids() == {"obstacle_ahead"}
     verdict = rig.tick(30)
-    assert verdict.values == pytest.approx([0, 1.5])
+    assert verdict.values == pytest.approx([0, 0.9])
     assert verdict.faults == ()
-    rig.wanted = [-0.5, 0.0]
-    assert rig.tick(100).values[0] == pytest.approx(-0.5)
+    rig.wanted = [-0.3, 0.0]
+    assert rig.tick(100).values[0] == pytest.approx(-0.3)
     assert rig.modes == []
 
 

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from math import cos, hypot, inf, nan, pi, sin
+from dataclasses import replace
+from math import atan2, cos, hypot, inf, nan, pi, sin, tau
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.safety.rig import TICK_NS, odometry, points, scan
-from vlad.messages import LaserScan, Sample
+from tests.safety.rig import TICK_NS, S, odometry, points, scan
+from vlad.messages import LaserScan, NearObject, Proximity, Sample
 from vlad.robot import Laser, ObstacleStop
 from vlad.safety.obstacle import Surroundings, speed_for, stopping_m
 
 RADIUS_M = 0.18
 
 
-def surroundings(data) -> Surroundings:
-    seen = Surroundings(ObstacleStop(lasers=(Laser(signal="laser"),), radius=RADIUS_M))
-    seen.see(Sample("laser", 1, TICK_NS, TICK_NS, "base_link", data))
-    return seen
+class Seen:
+    """Surroundings at the moment of their newest scan."""
+
+    def __init__(self, *lasers: Laser, proximity: tuple[str, ...] = ()) -> None:
+        self.lasers = lasers or (Laser(signal="laser"),)
+        self.around = Surroundings(ObstacleStop(lasers=self.lasers, proximity=proximity, radius=RADIUS_M))
+        self.now_ns = TICK_NS
+
+    def see(self, *data, near=(), ages_s=(0.0, 0.0, 0.0)) -> Seen:
+        scans = [self.sample(part, age_s) for part, age_s in zip(data, ages_s, strict=False)]
+        self.around.see(scans, [self.sample(part) for part in near])
+        return self
+
+    def sample(self, data, age_s: float = 0.0) -> Sample | None:
+        stamp_ns = self.now_ns - round(age_s * S)
+        return data and Sample("laser", 1, stamp_ns, stamp_ns, "base_link", data)
+
+    def free_m(self, linear: float, angular: float, after_s: float = 0.0) -> float:
+        return self.around.free_m(linear, angular, self.now_ns + round(after_s * S))
+
+
+def surroundings(data) -> Seen:
+    return Seen().see(data)
 
 
 def test_without_a_scan_no_way_is_free():
-    seen = Surroundings(ObstacleStop(lasers=(Laser(signal="laser"),), radius=RADIUS_M))
+    seen = Seen()
     assert seen.free_m(0.5, 0.0) == 0
     seen = surroundings(scan())
     assert seen.free_m(0.5, 0.0) == 8
@@ -141,6 +161,104 @@ def test_whatever_the_numbers_the_free_way_is_a_distance_within_the_lasers_reach
     with np.errstate(all="ignore"):
         found = surroundings(scan(np.frombuffer(raw, dtype=np.float32))).free_m(linear, angular)
     assert 0 <= found <= 8
+
+
+# Several lasers, and proximity
+
+FRONT, BACK = Laser(signal="front", x=0.1), Laser(signal="back", x=-0.1, yaw=pi)
+
+
+def half(ranges=inf, **changes) -> LaserScan:
+    """180 beams over 200 degrees, ahead of the laser."""
+    full = np.broadcast_to(np.asarray(ranges, dtype=np.float32), 180).copy()
+    return replace(LaserScan(-1.745, 3.49 / 180, 0.05, 8.0, full), **changes)
+
+
+def test_lasers_together_cover_what_none_covers_alone():
+    seen = Seen(FRONT, BACK).see(half(), half())
+    assert seen.free_m(0.5, 0.0) == seen.free_m(-0.5, 0.1) == pytest.approx(7.9)
+
+
+def test_ways_that_need_the_sector_of_a_missing_laser_are_blocked():
+    seen = Seen(FRONT, BACK).see(half(), None)
+    assert seen.free_m(0.5, 0.0) == pytest.approx(7.9)
+    assert seen.free_m(-0.5, 0.0) == 0
+    seen.see(None, half())
+    assert seen.free_m(0.5, 0.0) == 0
+    assert seen.free_m(-0.5, 0.0) == pytest.approx(7.9)
+    seen.see(None, None)
+    assert seen.free_m(-0.5, 0.0) == seen.free_m(0.0, 1.0) == 0
+
+
+def test_sectors_that_meet_cover_and_a_gap_between_them_does_not():
+    left, right = Laser(signal="left", yaw=pi / 4), Laser(signal="right", yaw=-pi / 4)
+    quarter = LaserScan(-pi / 4, pi / 2 / 90, 0.05, 8.0, np.full(90, inf, dtype=np.float32))
+    seen = Seen(left, right).see(quarter, quarter)
+    assert seen.free_m(0.5, 0.0) == 8
+    assert seen.free_m(-0.5, 0.0) == 0
+    narrow = replace(quarter, ranges=quarter.ranges[:-1])
+    assert Seen(left, right).see(quarter, narrow).free_m(0.5, 0.0) == 0
+
+
+def test_a_mounted_laser_sees_its_points_where_they_are():
+    seen = Seen(Laser(signal="laser", x=0.1, y=0.2, yaw=pi / 2)).see(points((-0.2, -0.9)))
+    assert seen.free_m(0.5, 0.0) == pytest.approx(1.0 - RADIUS_M, abs=0.02)
+    inside = Seen(Laser(signal="laser", x=0.1)).see(points((0.06, 0.0)))
+    assert inside.free_m(0.5, 1.0) == 0
+    assert inside.free_m(-0.5, 1.0) > 0.2
+
+
+@given(
+    st.floats(-pi, pi), st.floats(0.4, 3.0), st.sampled_from([-0.8, 0.5]), st.sampled_from([-2.0, 0.0, 0.5]),
+    st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.floats(-pi, pi),
+)  # fmt: skip
+def test_where_a_laser_is_mounted_changes_nothing(angle, distance, linear, angular, x, y, yaw):
+    at = distance * cos(angle), distance * sin(angle)
+    seen_from = at[0] - x, at[1] - y
+    beam = LaserScan(atan2(seen_from[1], seen_from[0]) - yaw, tau, 0.01, 9.0,
+                     np.array([hypot(*seen_from)], dtype=np.float32))  # fmt: skip
+    centred = replace(beam, angle_min=angle, ranges=np.array([distance], dtype=np.float32))
+    mounted = Seen(Laser(signal="laser", x=x, y=y, yaw=yaw)).see(beam).free_m(linear, angular)
+    expected = surroundings(centred).free_m(linear, angular)
+    assert mounted == pytest.approx(expected, abs=0.03) or min(mounted, expected) > 8
+
+
+def test_each_scan_grows_old_by_itself():
+    seen = Seen(FRONT, BACK).see(half(), half(), ages_s=(0.1, 0.0))
+    assert seen.free_m(0.5, 0.0) == pytest.approx(7.9 - 0.05)
+    assert seen.free_m(0.5, 0.0, after_s=0.2) == pytest.approx(7.9 - 0.15)
+    fan = np.full(180, inf)
+    fan[90] = 1.0
+    front_old = Seen(FRONT, BACK).see(half(fan), half(), ages_s=(0.1, 0.0)).free_m(0.5, 0.0, after_s=0.1)
+    assert front_old == pytest.approx(1.1 - RADIUS_M - 0.1, abs=0.01)
+    back_old = Seen(FRONT, BACK).see(half(fan), half(), ages_s=(0.0, 0.1)).free_m(0.5, 0.0, after_s=0.1)
+    assert back_old == pytest.approx(1.1 - RADIUS_M - 0.05, abs=0.01)
+
+
+def test_what_is_near_is_in_the_way_of_every_travel():
+    seen = Seen(proximity=("ring",)).see(scan(), near=[Proximity((NearObject("x", 0.5, 0.0), FAR))])
+    assert seen.free_m(0.5, 0.0) == seen.free_m(-0.5, 1.0) == 0.5
+    assert seen.free_m(0.5, 0.0, after_s=0.1) == pytest.approx(0.45)
+    assert seen.free_m(0.0, 1.0) == 8
+    seen.see(scan(), near=[Proximity(())])
+    assert seen.free_m(0.5, 0.0) == 8
+
+
+FAR, NOWHERE = NearObject("y", 3.0, 0.0), NearObject("x", nan, 0.0)
+
+
+@pytest.mark.parametrize("unknown", [
+    None, odometry(), Proximity((NOWHERE, FAR)), Proximity((FAR, NOWHERE)),
+], ids=["missing", "type", "nan first", "nan last"])  # fmt: skip
+def test_a_distance_that_is_not_known_is_none(unknown):
+    seen = Seen(proximity=("ring",)).see(scan(), near=[unknown])
+    assert seen.free_m(0.5, 0.0) == seen.free_m(-0.5, 0.0) == 0
+
+
+@pytest.mark.parametrize("changes", [{"range_min": 9.0}, {"range_min": -1.0}, {"range_min": nan},
+                                     {"angle_increment": 1e300}, {"angle_increment": nan}])  # fmt: skip
+def test_a_scan_whose_numbers_contradict_each_other_blocks_every_way(changes):
+    assert surroundings(scan(1.0, **changes)).free_m(0.5, 0.0) == 0
 
 
 @given(st.floats(0, 100), st.floats(0.1, 20), st.floats(0, 1))

@@ -148,4 +148,5 @@ class RecentCommands:
         """How far each measured velocity is from all that was commanded, less what is normal."""
         high = self._past.max(axis=0) + self._margin
         low = self._past.min(axis=0) - self._margin
-        return np.maximum(measured - high, low - measured)
+        beyond: Vector = np.maximum(measured - high, low - measured)
+        return beyond

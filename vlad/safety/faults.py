@@ -71,7 +71,7 @@ _JOINTS = (
         "acceleration_limit", "An axis speeds up far beyond its limit `acceleration`.",
         DANGER, STOP2, RESET,
         "Something pushes the robot, or the motor driver's gains are too high; then `vladctl reset`.",
-        hold_s=0.05, only_armed=True,
+        hold_s=0.02, only_armed=True,
     ),
     Fault(
         "jerk_limit", "The policy asks for more jerk than `jerk`; the command is bounded.",
@@ -111,7 +111,7 @@ _JOINTS = (
         "joint_parked", "A faulty joint that is not critical is parked and left out.",
         WARNING, SLOW, RESET,
         "Mend the joint; then `vladctl reset`. Until then the task goes on without it.",
-        factor=_HALF,
+        hold_s=0.1, factor=_HALF,
     ),
 )  # fmt: skip
 
@@ -120,7 +120,7 @@ _BASE = (
         "base_deviation", "The base moves otherwise than it is commanded.",
         DANGER, STOP2, RESET,
         "Check the motor driver, slipping wheels and the odometry; then `vladctl reset`.",
-        hold_s=0.3, only_armed=True,
+        hold_s=0.2, only_armed=True,
     ),
     Fault(
         "step_deviation", "The policy's steps jump from one tick to the next.",

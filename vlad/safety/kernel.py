@@ -13,17 +13,23 @@ from vlad.clock import NS_PER_S
 from vlad.config import Settings
 from vlad.messages import Chunk, CommandMode, Floats, Kind, Level, Mode
 from vlad.robot import Robot
+from vlad.safety.axes import AxisWatch, RecentCommands
 from vlad.safety.checks import findings
 from vlad.safety.chunks import chunk_problem, exaggerations, jump
 from vlad.safety.envelope import Envelope
+from vlad.safety.failover import Sources
 from vlad.safety.faults import FAULTS, active
 from vlad.safety.ladder import ARMED, MOVING, Facts, Transition, next_mode, worst
+from vlad.safety.looks import Looks
 from vlad.safety.memory import Memory
 from vlad.safety.motion import Feedback, Motion, Vector, turning
 from vlad.safety.obstacle import Surroundings, speed_for
+from vlad.safety.parking import Parking
 from vlad.safety.reaction import ActiveFault, Clears, Finding, Reaction
+from vlad.safety.signals import SignalMonitor
 from vlad.safety.stop import Brake
 from vlad.safety.view import Inputs, Rules, View
+from vlad.safety.workspace import TipWatch
 
 __all__ = ["ActiveFault", "Inputs", "Kernel", "Transition", "Verdict"]
 
@@ -65,6 +71,12 @@ class Kernel:
         self._memory = Memory()
         self._feedback = Feedback(robot)
         self._surroundings = Surroundings(robot.obstacle) if robot.obstacle else None
+        limits = self._rules.limits
+        self._axes = AxisWatch(robot, limits)
+        self._commands = RecentCommands(limits, self._rules.period_ns)
+        self._tip = TipWatch(robot, limits, robot.workspace) if robot.workspace else None
+        self._looks = Looks(robot)
+        self._parking = Parking(robot)
         self._envelope = Envelope(robot.command, self._rules.limits)
         self._transitions: list[Transition] = []
         self._estop = self._called = estop
@@ -87,6 +99,11 @@ class Kernel:
         self._overruns = 0
         self._blocked = ""
         self._acting: frozenset[str] = frozenset()
+        self._signals = SignalMonitor(settings)
+        self.sources = Sources(self._rules)
+        self._moving = False
+        self._commanded = CommandMode.STOP0
+        self._commanded_ns = 0
 
     def admit(self, chunk: Chunk, now_ns: int) -> bool:
         """Whether the follower may have this chunk. If not, the reason becomes a fault."""
@@ -119,8 +136,11 @@ class Kernel:
             self._overruns += inputs.missed_ticks
         elif not inputs.early:
             self._overruns = 0
+        armed = self.mode in ARMED
+        self._signals.watch(inputs, moving=self._moving, closely=armed and bool(self._acting))
+        self.sources.choose(inputs, self._signals.frozen, self._envelope.velocity, armed=armed)
         view = self._view(inputs)
-        faults = self._memory.update(findings(view), now_ns, self.mode in ARMED)
+        faults = self._memory.update(self._parking.park(findings(view)), now_ns, armed)
         self._acting = frozenset(fault.fault.id for fault in faults)
         self._chunk = []
         self._brake.watch(view.motion.velocity if view.motion is not None else None, now_ns)
@@ -132,11 +152,12 @@ class Kernel:
         if self.mode in MOVING and self._estop is None and self._disarm is None and self._halt is None:
             return ()
         now_ns = inputs.now_ns
-        refused = list(self._memory.latched())
+        refused = [fault for fault in self._memory.latched() if fault.fault.reaction >= Reaction.STOP2]
         if self.mode is not Mode.DISARMED:
             refused.append(active(Finding("not_disarmed", "robot", f"the mode is {self.mode}"), now_ns))
         known = {(f.fault.id, f.subject) for f in refused}
-        found = (active(finding, now_ns) for finding in findings(self._view(inputs, armed=False)))
+        seen = self._parking.park(findings(self._view(inputs, armed=False)))
+        found = (active(finding, now_ns) for finding in seen)
         refused += (
             fault
             for fault in found
@@ -149,7 +170,7 @@ class Kernel:
         refused = self.refusals(inputs)
         if refused or self.mode in MOVING:
             return refused
-        motion = self._motion(inputs)
+        motion = self._motion(self.sources.stand_in(inputs))
         self._envelope.start(motion.position if motion is not None else None)
         self._memory.armed()
         self._brake.release()
@@ -191,7 +212,8 @@ class Kernel:
     def _persisting(self, inputs: Inputs) -> tuple[ActiveFault, ...]:
         view = self._view(inputs, armed=True)
         view.called = None
-        found = {(finding.fault, finding.subject): finding for finding in findings(view)}
+        seen = self._parking.park(findings(view))
+        found = {(finding.fault, finding.subject): finding for finding in seen}
         causes = {
             (fault.fault.id, fault.subject): fault
             for fault in self._memory.latched()
@@ -207,16 +229,22 @@ class Kernel:
         return tuple(causes.values())
 
     def _view(self, inputs: Inputs, armed: bool | None = None) -> View:
+        inputs = self.sources.stand_in(inputs)
         motion = self._motion(inputs)
         measured = motion.velocity if motion is not None else None
-        if self._surroundings is not None and self._rules.robot.obstacle is not None:
-            self._surroundings.see(inputs.samples.get(self._rules.robot.obstacle.lasers[0].signal))
-        return View(
+        view = View(
             rules=self._rules,
             inputs=inputs,
             armed=self.mode in ARMED if armed is None else armed,
             motion=motion,
             speed=self._envelope.velocity if measured is None else measured,
+            following=self.mode in MOVING,
+            commanded_position=self._envelope.position,
+            followed=self._followed,
+            axes=self._axes,
+            commands=self._commands,
+            tip=self._tip,
+            looks=self._looks,
             surroundings=self._surroundings,
             stop=self._brake.plan,
             chunk_ns=self._chunk_ns,
@@ -226,13 +254,27 @@ class Kernel:
             jerked=self._envelope.jerked,
             called=self._called,
             acting=self._acting,
+            signals=self._signals,
+            sources=self.sources,
+            commanded=self._commanded,
+            commanded_ns=self._commanded_ns,
         )
+        self._look_around(view)
+        return view
+
+    def _look_around(self, view: View) -> None:
+        obstacle = view.rules.robot.obstacle
+        if self._surroundings is not None and obstacle is not None:
+            scans = [view.fresh(laser.signal) for laser in obstacle.lasers]
+            self._surroundings.see(scans, [view.fresh(topic) for topic in obstacle.proximity])
 
     def _motion(self, inputs: Inputs) -> Motion | None:
         """What the feedback says; None where there is none, or it is too old to say anything."""
         signal = self._rules.feedback
         sample = inputs.samples.get(signal.topic) if signal is not None else None
-        if signal is None or sample is None or signal.age_problem(sample, inputs.now_ns):
+        if signal is None or sample is None:
+            return None
+        if not self.sources.stands_in(signal.topic) and signal.age_problem(sample, inputs.now_ns):
             return None
         return self._feedback.read(sample)
 
@@ -278,13 +320,17 @@ class Kernel:
         self._followed = None if step is None else step.values
         self._measured = measured
         target = None if step is None else self._envelope.target(step.values, measured)
+        target = self._parking.steer(target, faults)
         scale = self._scale(faults, view.inputs.now_ns)
         velocity = self._envelope.bound(target, dt_s, scale, measured)
         self._blocked = ""
         if target is not None:
             velocity = self._before_obstacles(target, velocity, dt_s, scale, view)
         self._envelope.step(velocity, dt_s)
+        if not view.inputs.early:
+            self._commands.add(velocity)
         command_mode = CommandMode.RUN if step is not None else _STOP_MODES[self._brake.category]
+        self._remember(command_mode, view)
         silent = self.mode in (Mode.BOOT, Mode.DISARMED) or command_mode is CommandMode.STOP0
         level = max((fault.fault.level for fault in faults), default=Level.SAFE)
         transitions, self._transitions = tuple(self._transitions), []
@@ -300,6 +346,15 @@ class Kernel:
             transitions=transitions,
             estop_reason=self._estop,
         )
+
+    def _remember(self, command_mode: CommandMode, view: View) -> None:
+        """What is commanded, and whether the robot moves: for the judgements to come."""
+        if command_mode is not self._commanded:
+            self._commanded, self._commanded_ns = command_mode, view.inputs.now_ns
+        self._moving = False
+        if self.mode in ARMED:
+            speed = np.maximum(np.abs(view.speed), np.abs(self._envelope.velocity))
+            self._moving = bool((speed > self._rules.limits.rest).any())
 
     def _scale(self, faults: tuple[ActiveFault, ...], now_ns: int) -> float:
         """What the velocity limits are multiplied by: the slowest fault, and the ramp after standing."""

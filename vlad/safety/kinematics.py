@@ -27,13 +27,17 @@ class Kinematics:
         model = self._model
         missing = [name for name in names if not model.existJointName(name)]
         if missing:
-            raise KinematicsError(f"{urdf} has no joint {', '.join(missing)}: use the names of the limits file")
+            raise KinematicsError(
+                f"{urdf} has no joint {', '.join(missing)}: use the names of the limits file"
+            )
         if not model.existFrame(tip):
             raise KinematicsError(f"{urdf} has no link {tip!r} (workspace.tip)")
         self._tip = model.getFrameId(tip)
         joints = [model.joints[model.getJointId(name)] for name in names]
         if any(joint.nv != 1 for joint in joints):
-            raise KinematicsError(f"{urdf}: the robot's axes must be revolute, continuous or prismatic joints")
+            raise KinematicsError(
+                f"{urdf}: the robot's axes must be revolute, continuous or prismatic joints"
+            )
         self._refuse_free_joints(urdf, tip, names)
         self._data = model.createData()
         self._q = self._pin.neutral(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from vlad.messages import JointState, Kind, Odometry, Sample
 from vlad.robot import Robot
 
 Vector = NDArray[np.float64]
+T = TypeVar("T")
 
 REST_FRACTION = 0.03
 """An axis that is measured slower than this part of its velocity limit stands still: sensors have noise."""
@@ -74,13 +76,13 @@ class Motion:
     temperature: Vector | None = None
 
 
-class Past:
+class Past(Generic[T]):
     """The measurements of the last moments, for differences over at least `_DIFFERENCE_NS`."""
 
     def __init__(self) -> None:
-        self._entries: deque[tuple[int, Vector]] = deque()
+        self._entries: deque[tuple[int, T]] = deque()
 
-    def before(self, stamp_ns: int, value: Vector) -> tuple[float, Vector] | None:
+    def before(self, stamp_ns: int, value: T) -> tuple[float, T] | None:
         """Take in a measurement; how long ago [s] an older one was, and what it was. None: there is none."""
         entries = self._entries
         if not entries or stamp_ns > entries[-1][0]:
@@ -102,7 +104,7 @@ class Feedback:
         self._motion = Motion(problem="never came")
         self._seen_names: tuple[str, ...] = ()
         self._order: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
-        self._past = Past()
+        self._past: Past[Vector] = Past()
 
     def read(self, sample: Sample) -> Motion:
         """The motion of this sample; the same sample twice costs nothing."""

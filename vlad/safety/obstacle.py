@@ -1,95 +1,169 @@
-"""What the laser sees in the way of the base: how far it can drive, and how fast it may.
+"""What lies in the way of the base: how far it can drive, and how fast it may.
 
-The base is a disc around the laser's origin (REP 103: x forward, y left), and what it will sweep is a
+The base is a disc around base_link's origin (REP 103: x forward, y left), and what it will sweep is a
 corridor as wide as the disc, straight or bent with the turn. Turning on the spot sweeps nothing new.
 
 A beam that says nothing (NaN, shorter than range_min) is something near, at range_min; inf and beyond
 range_max is nothing. What lies within the disc (contact, or noise at contact) blocks the way towards it and
-leaves free the way back. A direction of travel that the laser does not cover is blocked.
+leaves free the way back. A direction of travel that the lasers together do not cover is blocked; how far a
+laser is mounted from the centre counts for what it sees, not for the directions it covers. An object that a
+proximity signal tells of is in the way of every travel, at its distance from the hull.
 """
 
 from __future__ import annotations
 
-from math import pi, sqrt, tau
+from collections.abc import Sequence
+from math import hypot, inf, isfinite, isnan, pi, sqrt, tau
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vlad.messages import LaserScan, Sample
-from vlad.robot import ObstacleStop
+from vlad.clock import NS_PER_S
+from vlad.messages import LaserScan, Proximity, Sample
+from vlad.robot import Laser, ObstacleStop
 from vlad.safety.motion import Vector
 
 _STRAIGHT_M = 100.0
 """A bend wider than this is a straight way: within the laser's range they differ by less than its noise."""
 _SIDE_RAD = pi / 4
-"""The laser must cover this much to either side of a direction of travel."""
+"""The lasers must cover this much to either side of a direction of travel."""
+_SEAM_RAD = 1e-6
+"""Sectors that meet with rounding errors meet."""
 _EMPTY: Vector = np.zeros(0)
 
 
-class Surroundings:
-    """The newest scan as points around the base."""
+class Scan:
+    """The newest scan of one laser as points around the base."""
 
-    def __init__(self, settings: ObstacleStop) -> None:
-        self._radius_m = settings.radius
+    def __init__(self, laser: Laser) -> None:
+        self._laser = laser
+        self._centred = laser.x == laser.y == 0
         self._sample: Sample | None = None
-        self._x = self._y = self._distance = _EMPTY
-        self._reach_m = 0.0
-        self._covered = {1: False, -1: False}
         self._angles: tuple[float, float, int] = (0.0, 0.0, 0)
         self._cos = self._sin = _EMPTY
+        self.x = self.y = self.distance = _EMPTY
+        self.reach_m = 0.0
+        self.sector = (0.0, 0.0)
+        """Where the covered directions begin [rad], and how far they extend counter-clockwise."""
+        self.stamp_ns = 0
 
-    def see(self, sample: Sample | None) -> None:
-        """Take in the newest scan; the same one twice costs nothing. None: nothing is known."""
+    def see(self, sample: Sample | None) -> bool:
+        """Take in the newest scan, None: nothing is known. Whether it is another one than before."""
         if sample is self._sample:
-            return
+            return False
         self._sample = sample
-        self._reach_m = 0.0
-        self._covered = {1: False, -1: False}
+        self.x = self.y = self.distance = _EMPTY
+        self.reach_m, self.sector = 0.0, (0.0, 0.0)
         if sample is None or not isinstance(sample.data, LaserScan):
-            return
+            return True
+        self.stamp_ns = sample.stamp_ns
         scan = sample.data
-        if not np.isfinite((scan.angle_min, scan.angle_increment, scan.range_min, scan.range_max)).all():
-            return
-        self._aim(scan)
-        ranges = scan.ranges.astype(np.float64)
-        ranges[~(ranges >= scan.range_min)] = scan.range_min
-        near = ranges <= scan.range_max
-        self._distance = ranges[near]
-        self._x = self._distance * self._cos[near]
-        self._y = self._distance * self._sin[near]
-        self._reach_m = max(0.0, scan.range_max)
+        if _makes_sense(scan):
+            self._aim(scan)
+            self._place(scan)
+        return True
 
     def _aim(self, scan: LaserScan) -> None:
-        """The direction of each beam, kept from scan to scan, and which ways of travel they cover."""
+        """The direction of each beam, kept from scan to scan."""
         angles = (scan.angle_min, scan.angle_increment, len(scan.ranges))
         if angles != self._angles:
             self._angles = angles
-            directions = scan.angle_min + scan.angle_increment * np.arange(len(scan.ranges))
+            first = scan.angle_min + self._laser.yaw
+            directions = first + scan.angle_increment * np.arange(len(scan.ranges))
             self._cos, self._sin = np.cos(directions), np.sin(directions)
-        self._covered = {1: _covers(*angles, 0.0), -1: _covers(*angles, pi)}
+        beams, extent = len(scan.ranges), len(scan.ranges) * abs(scan.angle_increment)
+        start = scan.angle_min + min(0.0, (beams - 1) * scan.angle_increment) + self._laser.yaw
+        self.sector = (start, extent)
 
-    def free_m(self, linear: float, angular: float) -> float:
-        """How far the base can go along the way that these speeds lead (m/s, rad/s), before it touches."""
-        forward = 1 if linear > 0 else -1
-        if linear == 0:
-            return self._reach_m
-        if not self._covered[forward]:
+    def _place(self, scan: LaserScan) -> None:
+        ranges = scan.ranges.astype(np.float64)
+        ranges[~(ranges >= scan.range_min)] = scan.range_min
+        near = ranges <= scan.range_max
+        self.distance = ranges[near]
+        self.x = self.distance * self._cos[near]
+        self.y = self.distance * self._sin[near]
+        self.reach_m = max(0.0, scan.range_max)
+        if not self._centred:
+            self.x += self._laser.x
+            self.y += self._laser.y
+            self.distance = np.hypot(self.x, self.y)
+            self.reach_m = max(0.0, self.reach_m - hypot(self._laser.x, self._laser.y))
+
+
+class Surroundings:
+    """What all lasers and proximity signals see now."""
+
+    def __init__(self, settings: ObstacleStop) -> None:
+        self._radius_m = settings.radius
+        self._scans = tuple(Scan(laser) for laser in settings.lasers)
+        self._x = self._y = self._distance = _EMPTY
+        self._lags: Vector = _EMPTY
+        self._covered = {1: False, -1: False}
+        self._reach: list[tuple[float, float]] = []
+        self._stamp_ns = 0
+        self._near: list[Sample | None] = [None] * len(settings.proximity)
+        self._nearest = [(0, 0.0)] * len(settings.proximity)
+
+    def see(self, scans: Sequence[Sample | None], near: Sequence[Sample | None] = ()) -> None:
+        """Take in the newest scans in the order of the lasers, and the newest of the proximity signals.
+
+        The same ones twice cost nothing. None: nothing is known, the sample is missing or too old.
+        """
+        new = [scan.see(sample) for scan, sample in zip(self._scans, scans, strict=True)]
+        if any(new):
+            self._merge()
+        if any(sample is not before for sample, before in zip(near, self._near, strict=True)):
+            self._near = list(near)
+            self._nearest = [_nearest(sample) for sample in near]
+
+    def _merge(self) -> None:
+        """All points, and how much older than the newest scan theirs is."""
+        seen = [scan for scan in self._scans if scan.sector[1] > 0]
+        self._stamp_ns = max((scan.stamp_ns for scan in seen), default=0)
+        lags = [(self._stamp_ns - scan.stamp_ns) / NS_PER_S for scan in seen]
+        self._reach = [(scan.reach_m, lag) for scan, lag in zip(seen, lags, strict=True)]
+        if len(seen) == 1:
+            self._x, self._y, self._distance = seen[0].x, seen[0].y, seen[0].distance
+            self._lags = _EMPTY
+        else:
+            self._x = np.concatenate([_EMPTY, *(scan.x for scan in seen)])
+            self._y = np.concatenate([_EMPTY, *(scan.y for scan in seen)])
+            self._distance = np.concatenate([_EMPTY, *(scan.distance for scan in seen)])
+            self._lags = np.repeat(np.array(lags), [len(scan.x) for scan in seen])
+        sectors = [scan.sector for scan in seen]
+        self._covered = {1: _covers(sectors, 0.0), -1: _covers(sectors, pi)}
+
+    def free_m(self, linear: float, angular: float, now_ns: int) -> float:
+        """How far the base can go along the way that these speeds lead (m/s, rad/s), before it touches.
+
+        As of `now_ns`: what was seen, less what the robot drove since.
+        """
+        forward, speed = (1 if linear > 0 else -1), abs(linear)
+        if linear and not self._covered[forward]:
             return 0.0
-        x = self._x * forward
+        driven_m = speed * max(0, now_ns - self._stamp_ns) / NS_PER_S
+        free_m = min((reach_m - speed * lag_s for reach_m, lag_s in self._reach), default=0.0) - driven_m
+        if linear == 0:
+            return max(0.0, free_m)
+        for stamp_ns, distance_m in self._nearest:
+            free_m = min(free_m, distance_m - speed * max(0, now_ns - stamp_ns) / NS_PER_S)
         bend_m = linear / angular if angular else np.inf
         if abs(bend_m) > _STRAIGHT_M:
-            return self._straight_m(x)
-        return self._bent_m(x, self._y if bend_m > 0 else -self._y, abs(bend_m))
+            way_m = self._straight_m(self._x * forward, speed)
+        else:
+            way_m = self._bent_m(self._x * forward, self._y if bend_m > 0 else -self._y, abs(bend_m), speed)
+        return max(0.0, min(free_m, way_m - driven_m))
 
-    def _straight_m(self, x: Vector) -> float:
+    def _straight_m(self, x: Vector, speed: float) -> float:
         """A point at (x, y) is touched after x - sqrt(R^2 - y^2)."""
         hit = (np.abs(self._y) < self._radius_m) & (x > 0)
         if not hit.any():
-            return self._reach_m
+            return inf
         y = self._y[hit]
         way = x[hit] - np.sqrt(self._radius_m**2 - y * y)
-        return float(min(self._reach_m, max(0.0, way.min())))
+        return self._soonest_m(way, hit, speed)
 
-    def _bent_m(self, x: Vector, y: Vector, bend_m: float) -> float:
+    def _bent_m(self, x: Vector, y: Vector, bend_m: float, speed: float) -> float:
         """The same on a circle of radius `bend_m` around (0, bend_m), to which the way is mirrored.
 
         A point at distance c from the circle's centre and at the angle phi along it is touched at the angle
@@ -102,22 +176,42 @@ class Surroundings:
             return 0.0
         hit &= ~inside
         if not hit.any():
-            return self._reach_m
+            return inf
         c = from_centre[hit]
         phi = np.arctan2(x[hit], bend_m - y[hit])
         cosine = (bend_m**2 + c * c - self._radius_m**2) / np.maximum(2 * bend_m * c, 1e-12)
         turn = phi - np.arccos(np.clip(cosine, -1.0, 1.0))
         turn[(turn < 0) & (x[hit] <= 0)] += tau
-        return float(min(self._reach_m, max(0.0, bend_m * turn.min())))
+        return self._soonest_m(bend_m * turn, hit, speed)
+
+    def _soonest_m(self, way: Vector, hit: NDArray[np.bool_], speed: float) -> float:
+        """The shortest of these ways, less what was driven since the scan behind each."""
+        if self._lags.size:
+            way = way - speed * self._lags[hit]
+        return float(way.min())
 
 
-def _covers(angle_min: float, increment: float, beams: int, direction: float) -> bool:
-    """Whether the beams cover `direction` and `_SIDE_RAD` to either side of it."""
-    extent = beams * abs(increment)
-    if extent >= tau - 1e-6:
-        return True
-    start = angle_min if increment > 0 else angle_min + (beams - 1) * increment
-    return (direction - _SIDE_RAD - start) % tau + 2 * _SIDE_RAD <= extent
+def _makes_sense(scan: LaserScan) -> bool:
+    finite = isfinite(scan.angle_min) and isfinite(scan.range_max)
+    return finite and 0 <= scan.range_min <= scan.range_max and 0 < abs(scan.angle_increment) <= tau
+
+
+def _nearest(sample: Sample | None) -> tuple[int, float]:
+    """When it was measured, and how far away the nearest object is [m]; what is not known is at 0."""
+    if sample is None or not isinstance(sample.data, Proximity):
+        return 0, 0.0
+    distances = [thing.distance for thing in sample.data.objects]
+    return sample.stamp_ns, 0.0 if any(isnan(far) for far in distances) else min(distances, default=inf)
+
+
+def _covers(sectors: Sequence[tuple[float, float]], direction: float) -> bool:
+    """Whether sectors (start, extent) together cover `direction` and `_SIDE_RAD` to either side of it."""
+    begin, covered = direction - _SIDE_RAD, 0.0
+    parts = [((start - begin) % tau, extent) for start, extent in sectors]
+    for start, extent in sorted(part for at, wide in parts for part in ((at - tau, wide), (at, wide))):
+        if start <= covered + _SEAM_RAD:
+            covered = max(covered, start + extent)
+    return covered >= 2 * _SIDE_RAD - _SEAM_RAD
 
 
 def stopping_m(speed: float, deceleration: float, reaction_s: float) -> float:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from vlad.clock import NS_PER_S
-from vlad.config import Settings, SignalSettings
-from vlad.messages import Sample, Step
+from vlad.config import Settings, SignalSettings, named_signals
+from vlad.messages import CommandMode, Floats, Sample, Step
 from vlad.robot import Robot
+from vlad.safety.axes import AxisWatch, RecentCommands
+from vlad.safety.looks import Looks
 from vlad.safety.motion import Limits, Motion, Vector
 from vlad.safety.obstacle import Surroundings
 from vlad.safety.reaction import Finding
 from vlad.safety.stop import StopPlan
+from vlad.safety.workspace import TipWatch
+
+if TYPE_CHECKING:
+    from vlad.safety.failover import Sources
+    from vlad.safety.signals import SignalMonitor
 
 FUTURE_NS = 50_000_000
 """A stamp may be this far ahead: the sample came after the judgement's time was read."""
 _EVENTS = ("instruction", "task_result")
+_BODY = ("battery", "center_of_mass", "imu", "power", "temperature")
 
 
 class Counts(Protocol):
@@ -117,18 +125,29 @@ class Rules:
         self.robot = robot
         self.settings = settings
         self.limits = Limits(robot)
-        own = {robot.feedback, robot.obstacle.lasers[0].signal if robot.obstacle else ""}
+        own = {topic for _, topic, _ in named_signals(robot)}
+        backups = {backup for signal in settings.signals.values() for backup in signal.backups}
+        self.signals = {topic: Watched(topic, signal) for topic, signal in settings.signals.items()}
+        """Every signal, those that the tick does not insist on as well."""
         self.watched = tuple(
-            Watched(topic, signal)
+            self.signals[topic]
             for topic, signal in settings.signals.items()
-            if signal.required or topic in own
+            if topic in own or (signal.required and not (topic in backups and _by_default(signal)))
         )
         self.feedback = next((signal for signal in self.watched if signal.topic == robot.feedback), None)
         self.estops = _of_type(settings, "estop")
         self.deadmen = _of_type(settings, "deadman")
-        self.batteries = _of_type(settings, "battery")
+        self.body = tuple(
+            (topic, signal.type) for topic, signal in settings.signals.items() if signal.type in _BODY
+        )
+        """Topic and type of what tells of the whole body."""
         self.bumpers = _of_type(settings, "proximity")
         self.period_ns = NS_PER_S // settings.realtime.tick_hz
+
+
+def _by_default(signal: SignalSettings) -> bool:
+    """Whether nobody wrote that the signal is required."""
+    return "required" not in signal.model_fields_set
 
 
 def _of_type(settings: Settings, kind: str) -> tuple[str, ...]:
@@ -146,6 +165,16 @@ class View:
     """What the feedback signal says; None where the robot has none, or it is stale or missing."""
     speed: Vector
     """Signed, in the order of the axes: measured where it is known, else as last commanded."""
+    following: bool
+    """The policy's steps are followed."""
+    commanded_position: Vector | None
+    """The positions commanded last; None: none are."""
+    followed: Floats | None
+    """The policy's step that was followed last, before its bounds; None: none was in the turn before."""
+    axes: AxisWatch
+    commands: RecentCommands
+    tip: TipWatch | None
+    looks: Looks
     surroundings: Surroundings | None
     stop: StopPlan | None
     """The controlled stop that is under way."""
@@ -163,12 +192,24 @@ class View:
     """Why an operator's emergency stop stands; None: there is none."""
     acting: frozenset[str]
     """Ids of the faults that acted after the judgement before: for hysteresis."""
+    signals: SignalMonitor
+    """How each signal behaves over time."""
+    sources: Sources
+    """What stands in for signals that failed; `inputs` has its samples."""
+    commanded: CommandMode
+    """What was commanded in the judgement before."""
+    commanded_ns: int
+    """Since when it is commanded."""
+
+    def fresh(self, topic: str) -> Sample | None:
+        """The newest sample of a signal or of its stand-in; None: it never came, or is too old to use."""
+        sample = self.inputs.samples.get(topic)
+        if sample is None or self.sources.stands_in(topic):
+            return sample
+        return None if self.rules.signals[topic].age_problem(sample, self.inputs.now_ns) else sample
 
     def free_way_m(self, linear: float, angular: float) -> float:
-        """The free way as of now: what the scan saw, less what the robot drove since; 0 without a scan."""
-        obstacle = self.rules.robot.obstacle
-        sample = self.inputs.samples.get(obstacle.lasers[0].signal) if obstacle else None
-        if sample is None or self.surroundings is None:
+        """The free way as of now: what was seen, less what the robot drove since; 0 where nothing sees."""
+        if self.surroundings is None:
             return 0.0
-        age_s = max(0, self.inputs.now_ns - sample.stamp_ns) / NS_PER_S
-        return max(0.0, self.surroundings.free_m(linear, angular) - abs(linear) * age_s)
+        return self.surroundings.free_m(linear, angular, self.inputs.now_ns)

@@ -34,7 +34,7 @@ class TipWatch:
         self._arm = Kinematics(workspace.urdf, workspace.tip, limits.names) if workspace.urdf else None
         self._seen: Motion | Sample | None = None
         self._found: tuple[Finding, ...] = ()
-        self._past = Past()
+        self._past: Past[Tip] = Past()
 
     def of_joints(self, motion: Motion) -> tuple[Finding, ...]:
         """Where the measured joints have it; nothing without a URDF."""
@@ -63,14 +63,12 @@ class TipWatch:
             self._found = (Finding("signal_invalid", self._subject, "is no pose with finite numbers"),)
             return self._found
         tips = [(pose.position, "")]
-        before = self._past.before(sample.stamp_ns, np.array(pose.position))
+        before = self._past.before(sample.stamp_ns, pose.position)
         if before is not None:
             past_s, then = before
             stopping_s = float((np.abs(speed) / self._limits.deceleration).max())
             part = (REACTION_S + stopping_s / 2) / past_s
-            x, y, z = (
-                now + (now - was) * part for now, was in zip(pose.position, then.tolist(), strict=True)
-            )
+            x, y, z = (now + (now - was) * part for now, was in zip(pose.position, then, strict=True))
             tips.append(((x, y, z), " when it comes to rest"))
         self._found = self._first_problem(tips)
         return self._found
@@ -83,17 +81,20 @@ class TipWatch:
         return ()
 
     def _judge(self, tip: Tip, when: str) -> Iterator[Finding]:
-        x, y, z = tip
         box = self._workspace.box
-        at = f"at ({x:.3f}, {y:.3f}, {z:.3f}){when}"
         if not all(map(isfinite, tip)):
-            yield Finding("signal_invalid", self._subject, f"the end effector is {at}")
+            yield Finding("signal_invalid", self._subject, _at(tip, when))
         elif box is not None and not _inside(tip, box):
-            yield Finding("workspace", self._subject, at)
+            yield Finding("workspace", self._subject, _at(tip, when))
         else:
             for number, zone in enumerate(self._workspace.keep_out):
                 if _inside(tip, zone):
-                    yield Finding("keep_out", zone.name or f"zone {number + 1}", at)
+                    yield Finding("keep_out", zone.name or f"zone {number + 1}", _at(tip, when))
+
+
+def _at(tip: Tip, when: str) -> str:
+    x, y, z = tip
+    return f"at ({x:.3f}, {y:.3f}, {z:.3f}){when}"
 
 
 def _inside(tip: Tip, zone: Zone) -> bool:

@@ -15,13 +15,13 @@ from vlad.safety.view import View
 
 CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     operator.estop, operator.deadman,
-    signals.present, signals.feedback, signals.scan,
-    body.battery,
-    space.contact, space.obstacle,
+    signals.present, signals.frozen, signals.feedback, signals.scan, signals.stand_ins, signals.conduct,
+    body.body,
+    space.contact, space.force, space.obstacle, space.workspace, space.separation,
     action.chunks,
-    compute.compute,
-    joints.limits,
-    links.policy,
+    compute.inference, compute.tick, compute.parts, compute.computer,
+    joints.limits, joints.deviation, joints.jump,
+    links.driver, links.applied, links.policy,
     stopping.stopping,
 )  # fmt: skip
 """All of them, in the order in which a person would ask."""

@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import hypot, isfinite
 
-from vlad.messages import Proximity
-from vlad.safety.motion import turning
+import numpy as np
+
+from vlad.clock import NS_PER_S
+from vlad.messages import Data, Kind, NearObject, Proximity, Wrench
+from vlad.robot import Robot, Separation
+from vlad.safety.motion import Vector, turning
 from vlad.safety.obstacle import stopping_m
 from vlad.safety.reaction import Finding
 from vlad.safety.view import View
 
+_UNKNOWN = (NearObject("nobody knows what", 0.0, 0.0),)
+_CLOSE = 2.0
+"""A person within so many protective distances makes the robot slow."""
+
 
 def contact(view: View) -> Iterator[Finding]:
+    """What a bumper touches."""
     for topic in view.rules.bumpers:
         sample = view.inputs.samples.get(topic)
-        if sample is None:
-            continue
-        if not isinstance(sample.data, Proximity):
-            yield Finding("signal_invalid", topic, "is no proximity")
-            continue
-        for thing in sample.data.objects:
-            if not thing.distance > 0:
-                yield Finding("contact", topic, f"touches {thing.name or 'something'}")
+        if sample is not None:
+            yield from view.looks.at(topic, sample, _touch)
+
+
+def _touch(topic: str, data: Data, robot: Robot) -> Iterator[Finding]:
+    if not isinstance(data, Proximity):
+        yield Finding("signal_invalid", topic, "is no proximity")
+        return
+    for thing in data.objects:
+        if not thing.distance > 0:
+            yield Finding("contact", topic, f"touches {thing.name or 'something'}")
+
+
+def force(view: View) -> Iterator[Finding]:
+    """What pushes against the robot."""
+    contact = view.rules.robot.contact
+    sample = view.fresh(contact.signal) if contact is not None else None
+    if contact is not None and sample is not None:
+        yield from view.looks.at(contact.signal, sample, _push)
+
+
+def _push(topic: str, data: Data, robot: Robot) -> Iterator[Finding]:
+    if not isinstance(data, Wrench) or not all(map(isfinite, (*data.force, *data.torque))):
+        yield Finding("signal_invalid", topic, "is no wrench with finite numbers")
+        return
+    most, force, torque = robot.contact, hypot(*data.force), hypot(*data.torque)
+    if most is not None and force > most.force:
+        yield Finding("contact_force", topic, f"{force:.1f} of {most.force:g} N")
+    elif most is not None and most.torque is not None and torque > most.torque:
+        yield Finding("contact_force", topic, f"{torque:.1f} of {most.torque:g} N m")
 
 
 def obstacle(view: View) -> Iterator[Finding]:
@@ -45,3 +77,75 @@ def obstacle(view: View) -> Iterator[Finding]:
         yield Finding(
             "obstacle", obstacle.lasers[0].signal, f"{free_m:.2f} m free, {needed_m:.2f} m needed to stop"
         )
+
+
+def workspace(view: View) -> Iterator[Finding]:
+    """The end effector as it is measured, and where the policy's step would lead it."""
+    settings, tip, motion = view.rules.robot.workspace, view.tip, view.motion
+    if settings is None or tip is None:
+        return
+    if settings.pose:
+        sample = view.fresh(settings.pose)
+        if sample is not None:
+            yield from tip.of_pose(sample, view.speed)
+    elif motion is not None and motion.position is not None:
+        yield from tip.of_joints(motion)
+        target = _asked(view)
+        if target is not None:
+            yield from tip.of_command(target)
+
+
+def _asked(view: View) -> Vector | None:
+    """The joint positions that the policy's step asks for; None: there is none that could be followed."""
+    step, kind = view.inputs.step, view.rules.robot.command
+    position = view.motion.position if view.motion is not None else None
+    if step is None or position is None or not view.armed or kind is Kind.JOINT_VELOCITY:
+        return None
+    if step.values.shape != position.shape or not np.isfinite(step.values).all():
+        return None
+    return step.values + position if kind is Kind.JOINT_DELTA else step.values.astype(np.float64)
+
+
+def separation(view: View) -> Iterator[Finding]:
+    """Speed and separation monitoring. A person stop once begun ends when the way is free for full speed."""
+    settings = view.rules.robot.separation
+    if settings is None:
+        return
+    sample = view.fresh(settings.signal)
+    people: tuple[NearObject, ...] = _UNKNOWN
+    age_s = 0.0
+    if sample is not None and isinstance(sample.data, Proximity):
+        people = sample.data.objects
+        age_s = (view.inputs.now_ns - sample.stamp_ns) / NS_PER_S
+    fixed_m, time_s = _robot_part(view, settings, age_s)
+    for person in people:
+        if person.name in settings.ignore:
+            continue
+        sane = isfinite(person.distance) and isfinite(person.velocity)
+        approach = max(settings.person_speed, -person.velocity) if sane else settings.person_speed
+        needed_m = fixed_m + approach * time_s
+        distance_m = person.distance if sane else 0.0
+        if distance_m < _CLOSE * needed_m:
+            said = f"{person.name or 'someone'} at {distance_m:.2f} m, {needed_m:.2f} m needed"
+            fault = "person_near" if distance_m < needed_m else "person_close"
+            yield Finding(fault, settings.signal, said, min(1.0, _CLOSE - distance_m / needed_m))
+
+
+def _robot_part(view: View, settings: Separation, age_s: float) -> tuple[float, float]:
+    """What the robot's own motion needs of the protective distance [m], and T_r + T_s [s].
+
+    T_r is not shorter than the measurement is old. Without the settings T_s is the longest time in which an
+    axis comes to rest, and S_s = v_r T_s / 2, the way of an even braking.
+    """
+    limits = view.rules.limits
+    speed = limits.velocity if "person_near" in view.acting else np.abs(view.speed)
+    robot_speed = settings.robot_speed
+    if robot_speed is None:
+        robot_speed = float(speed[limits.names.index("linear_x")])
+    stopping_s = settings.stopping_s
+    if stopping_s is None:
+        stopping_s = float((speed / limits.deceleration).max())
+    way_m = settings.stopping_m if settings.stopping_m is not None else robot_speed * stopping_s / 2
+    reaction_s = max(settings.reaction_s, age_s)
+    slack_m = settings.intrusion + settings.person_uncertainty + settings.robot_uncertainty
+    return robot_speed * reaction_s + way_m + slack_m, reaction_s + stopping_s
