@@ -35,8 +35,8 @@ def moving():
         made.policy["bundle"] = str(write_policy(made.folder / "models" / "bench", "camera", 32, rounds=0))
         made.start_daemon("vlad", "--config", made.write_settings())
         made.camera = made.feed(FEED)
-        made.arm()
         with CommandReceiver(made.commands) as made.motor:
+            made.arm()
             await_command(made, CommandMode.RUN)
             yield made
 

@@ -10,15 +10,18 @@ from vlad.clock import FakeClock, SystemClock
 from vlad.command import CommandWriter
 from vlad.config import PathSettings, Settings
 from vlad.driver import CommandReceiver
-from vlad.messages import Chunk, CommandMode, EStop, Image, Instruction, Kind, Mode, Sample
+from vlad.ingest import TopicCounters
+from vlad.messages import Chunk, CommandMode, EStop, Image, Instruction, Kind, Mode, Request, Sample
 from vlad.policy.follower import Follower
 from vlad.queues import Latest
 from vlad.realtime import Collector
 from vlad.robot import Axis, Robot
 from vlad.safety.kernel import Kernel
+from vlad.safety.view import Computer
 from vlad.watchdog import Watchdog
 
 AXES = {"linear_x": Axis(velocity=1, acceleration=100), "angular_z": Axis(velocity=1, acceleration=100)}
+COMPUTER = Computer(0, 0.1, 0.2, float("nan"), 0.3, 40.0)
 ROBOT = Robot(name="bench", type="rover", command=Kind.TWIST, axes=AXES)
 
 
@@ -37,6 +40,8 @@ class Bench:
         self.samples = {"estop": Latest()}
         self.chunks = Latest()
         self.verdicts = []
+        self.lost = ""
+        self.counters = {"estop": TopicCounters()}
         self.watchdog = Watchdog(
             kernel=Kernel(ROBOT, self.settings, None),
             follower=Follower(0),
@@ -48,7 +53,11 @@ class Bench:
             collector=Collector(),
             on_verdict=self.verdicts.append,
             inference_since_ns=lambda: None,
+            policy_lost=lambda: self.lost,
             failed_parts=lambda: (),
+            counts=self.counters,
+            overflows=lambda: 4,
+            computer=lambda: COMPUTER,
         )
 
     def sample(self, data, topic="estop"):
@@ -78,14 +87,16 @@ def still(tmp_path):
 async def running(tmp_path):
     """A watchdog that ticks in real time, armed, with a task."""
     bench = Bench(tmp_path, SystemClock())
+    motor = CommandReceiver(f"ipc://{tmp_path}/commands.sock")
     task = asyncio.create_task(bench.watchdog.run())
-    while not bench.verdicts:
+    while not bench.verdicts or not bench.watchdog.writer.listeners:
         await asyncio.sleep(0.005)
     bench.watchdog.set_task("go")
     assert bench.watchdog.kernel.arm(bench.watchdog.sample()) == ()
     yield bench
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    motor.close()
     bench.close()
 
 
@@ -93,6 +104,22 @@ def test_a_chunk_for_the_standing_task_becomes_the_step(still):
     still.watchdog.set_task("go")
     still.chunks.put(still.chunk("go"))
     assert still.watchdog.sample().step.values.tolist() == [0.5, 0.5]
+
+
+def test_a_judgement_knows_what_the_other_parts_know(still):
+    still.lost = "the server is gone"
+    inputs = still.watchdog.sample()
+    assert (inputs.listeners, inputs.overflows, inputs.policy_lost) == (0, 4, "the server is gone")
+    assert (inputs.counts, inputs.computer) == (still.counters, COMPUTER)
+
+
+async def test_the_heartbeat_asks_what_the_faults_ask_each_once(running, tmp_path):
+    with CommandReceiver(f"ipc://{tmp_path}/commands.sock") as motor:
+        running.watchdog.kernel.estop("by test")
+        while motor.heartbeat is None or not motor.heartbeat.requests:
+            motor.receive()
+            await asyncio.sleep(0.005)
+        assert motor.heartbeat.requests == (Request.CANCEL_ACTION,)
 
 
 def test_a_chunk_that_was_made_for_another_task_is_not_followed(still):

@@ -20,6 +20,7 @@ import zmq
 from vlad import realtime
 from vlad.clock import NS_PER_S, Clock
 from vlad.command import CommandWriter
+from vlad.computer import ComputerMonitor
 from vlad.config import Settings
 from vlad.control import Control
 from vlad.folders import StartError, hold_run_folder, make_folders
@@ -33,6 +34,7 @@ from vlad.policy.policy import Policy
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
 from vlad.record.events import EventLog
+from vlad.record.journal import Journal
 from vlad.robot import Robot
 from vlad.safety.faults import active
 from vlad.safety.kernel import ActiveFault, Kernel, Verdict
@@ -53,7 +55,7 @@ def _require(settings: Settings, policy: Policy | None) -> Settings:
         return settings
     needed = set(policy.topics) - {policy.instruction_topic}
     signals = {
-        topic: known.model_copy(update={"required": known.required or topic in needed})
+        topic: known.model_copy(update={"required": True}) if topic in needed else known
         for topic, known in settings.signals.items()
     }
     return settings.model_copy(update={"signals": signals})
@@ -113,6 +115,7 @@ class Daemon:
         self.realtime = {**realtime.apply(self.settings.realtime), "wakeup": self.wakefulness.state}
         self.events = EventLog(paths.state_dir / "vlad.db", self.clock)
         closing.push_async_callback(asyncio.to_thread, self.events.close)
+        self.journal = Journal(self.events, self.clock)
         self.latch = EStopLatch(paths.state_dir / "estop.json", self.clock)
         closing.callback(self.latch.close)
         policy = await self._load_policy()
@@ -155,6 +158,8 @@ class Daemon:
         writer = CommandWriter(context, settings, self.clock)
         closing.callback(writer.close)
         chunks: Latest[Chunk] = Latest()
+        self.computer = ComputerMonitor(settings.paths.state_dir, self.clock)
+        closing.callback(self.computer.close)
         self.collector = realtime.Collector()
         self.kernel = Kernel(self.robot, settings, self.latch.load())
         self.watchdog = Watchdog(
@@ -168,12 +173,23 @@ class Daemon:
             collector=self.collector,
             on_verdict=self._on_verdict,
             inference_since_ns=lambda: self.inference.inference_since_ns if self.inference else None,
+            policy_lost=lambda: self.inference.lost if self.inference else "",
             failed_parts=lambda: (*self._failed, "policy") if self.policy_error else self._failed,
+            counts=self.ingest.counters,
+            overflows=lambda: self.events.dropped,
+            computer=self.computer.newest.peek,
         )
         if policy is not None:
             wake = self.watchdog.ticker.wake
             self.inference = InferenceLoop(
-                policy, self.ingest.latest, chunks, self.clock, settings.policy, on_chunk=wake
+                policy,
+                self.ingest.latest,
+                chunks,
+                self.clock,
+                settings.policy,
+                on_chunk=wake,
+                sources=self.kernel.sources.topics,
+                estimates=self.kernel.sources.estimates,
             )
             closing.callback(self.inference.close)
         self.control = Control(settings, self)
@@ -236,11 +252,8 @@ class Daemon:
         self._ticking.set()
         self.wakefulness.hold(armed=verdict.mode not in _SETTLED)
         self._notifier.feed_watchdog(self.clock.now_ns())
+        self.journal.keep(verdict)
         for change in verdict.transitions:
-            self.events.put(
-                "mode", verdict.level, f"{change.before.value} -> {change.after.value}: {change.cause}",
-                before=change.before.value, after=change.after.value, cause=change.cause,
-            )  # fmt: skip
             self._notifier.status(f"{self.robot.name}: {change.after.value} ({change.cause})")
             if change.after is Mode.ESTOP:
                 self._put_task("", "the e-stop")

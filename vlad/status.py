@@ -61,6 +61,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
             "name": daemon.robot.name,
             "type": daemon.robot.type,
             "command": daemon.robot.command.value,
+            "simulated": daemon.robot.simulated,
         },
         "mode": daemon.kernel.mode.value,
         "level": verdict.level.name if verdict else "SAFE",
@@ -85,6 +86,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
             }
             for part in daemon.parts
         },
+        "computer": _computer(daemon, now_ns),
         "realtime": daemon.realtime,
         "storage": {
             "events_dropped": daemon.events.dropped,
@@ -110,6 +112,7 @@ def _commands(daemon: Daemon) -> dict[str, Any]:
     verdict = daemon.watchdog.verdict
     return {
         "sent": daemon.watchdog.writer.sent,
+        "listeners": daemon.watchdog.writer.listeners,
         "mode": verdict.command_mode.value if verdict else None,
         "kind": daemon.robot.command.value,
         "names": list(verdict.names) if verdict else [],
@@ -118,8 +121,11 @@ def _commands(daemon: Daemon) -> dict[str, Any]:
 
 
 def _signals(daemon: Daemon, now_ns: int) -> dict[str, Any]:
-    """`dropped` counts the samples of the policy's inputs that no inference used."""
+    """`dropped` counts the samples of the policy's inputs that no inference used. `source` is what feeds
+    the signal now: its own topic, that of a backup, or `estimate`.
+    """
     rows = {}
+    sources, frozen = daemon.kernel.sources, daemon.kernel.frozen
     used = daemon.inference.policy.topics if daemon.inference else ()
     for topic, known in daemon.settings.signals.items():
         sample = daemon.ingest.latest[topic].peek()
@@ -127,6 +133,8 @@ def _signals(daemon: Daemon, now_ns: int) -> dict[str, Any]:
         rows[topic] = {
             "type": known.type,
             "required": known.required,
+            "source": "estimate" if topic in sources.estimates else sources.topics.get(topic, topic),
+            "frozen": topic in frozen,
             "age_s": round((now_ns - sample.stamp_ns) / NS_PER_S, 4) if sample else None,
             "rate_hz": round(counter.rate_hz(now_ns), 1),
             "received": counter.received,
@@ -134,6 +142,22 @@ def _signals(daemon: Daemon, now_ns: int) -> dict[str, Any]:
             "bad": dict(counter.bad),
         }
     return rows
+
+
+def _computer(daemon: Daemon, now_ns: int) -> dict[str, float | None]:
+    """What is used of this computer, 0 to 1, and its hottest sensor [degrees Celsius]; null: not measured."""
+    sample = daemon.computer.newest.peek()
+    if sample is None:
+        return {}
+    measured = {
+        "cpu": sample.cpu,
+        "memory": sample.memory,
+        "gpu_memory": sample.gpu_memory,
+        "disk": sample.disk,
+        "celsius": sample.celsius,
+    }
+    known = {name: round(value, 3) if math.isfinite(value) else None for name, value in measured.items()}
+    return {**known, "age_s": round((now_ns - sample.stamp_ns) / NS_PER_S, 1)}
 
 
 def _policy(daemon: Daemon) -> dict[str, Any]:

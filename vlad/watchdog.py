@@ -16,6 +16,7 @@ from vlad.queues import Latest
 from vlad.realtime import Collector
 from vlad.safety.kernel import Inputs, Kernel, Verdict
 from vlad.safety.ladder import MOVING
+from vlad.safety.view import Computer, Counts
 from vlad.statistics import Window
 
 AT_REST = (Mode.BOOT, Mode.DISARMED, Mode.STOPPED)
@@ -48,7 +49,11 @@ class Watchdog:
         collector: Collector,
         on_verdict: Callable[[Verdict], None],
         inference_since_ns: Callable[[], int | None],
+        policy_lost: Callable[[], str],
         failed_parts: Callable[[], tuple[str, ...]],
+        counts: Mapping[str, Counts],
+        overflows: Callable[[], int],
+        computer: Callable[[], Computer | None],
     ) -> None:
         self.kernel = kernel
         self.ticker = Ticker(NS_PER_S // tick_hz, clock)
@@ -65,7 +70,11 @@ class Watchdog:
         self._collector = collector
         self._on_verdict = on_verdict
         self._inference_since_ns = inference_since_ns
+        self._policy_lost = policy_lost
         self._failed_parts = failed_parts
+        self._counts = counts
+        self._overflows = overflows
+        self._computer = computer
         self._source_ns = 0
 
     async def run(self) -> None:
@@ -96,6 +105,11 @@ class Watchdog:
             missed_ticks=tick.missed if tick else 0,
             early=tick is None or tick.early,
             failed_parts=self._failed_parts(),
+            counts=self._counts,
+            overflows=self._overflows(),
+            computer=self._computer(),
+            listeners=self.writer.listeners,
+            policy_lost=self._policy_lost(),
         )
 
     def set_task(self, text: str) -> None:
@@ -135,7 +149,9 @@ class Watchdog:
         if tick.early:
             counts.early += 1
         else:
-            self.writer.heartbeat(verdict.mode, verdict.level, tuple(f.fault.id for f in verdict.faults))
+            requests = {f.fault.request for f in verdict.faults if f.fault.request is not None}
+            ids = tuple(f.fault.id for f in verdict.faults)
+            self.writer.heartbeat(verdict.mode, verdict.level, ids, tuple(sorted(requests)))
             counts.count += 1
             counts.missed += tick.missed
             counts.late_1ms += tick.late_ns > _MS

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,11 +54,15 @@ class Rig:
         self.backend = Held(load_backend("onnx", Model(bundle.model, "float32", ("actions", "collision"), 1)))
         self.clock = clock
         self.policy = Policy(bundle, clock, backend=self.backend)
-        self.latest = {topic: Latest() for topic in (*self.policy.topics, "imu")}
+        self.latest = {topic: Latest() for topic in (*self.policy.topics, "imu", "spare")}
         self.chunks = Latest()
         self.came = asyncio.Event()
         settings = PolicySettings(rate_hz=rate_hz)
-        self.loop = InferenceLoop(self.policy, self.latest, self.chunks, clock, settings, self.came.set)
+        self.sources, self.estimates = {}, {}
+        standing_in = (self.sources, self.estimates)
+        self.loop = InferenceLoop(
+            self.policy, self.latest, self.chunks, clock, settings, self.came.set, *standing_in
+        )
         self.task = asyncio.create_task(self.loop.run())
 
     def put(self, made):
@@ -246,11 +251,59 @@ async def test_a_failing_model_ends_the_run_for_the_supervisor_and_can_be_run_ag
         await asyncio.wait_for(rig.task, 10)
     assert rig.loop.report()["error"] == "out of memory"
     assert rig.loop.inference_since_ns is None
+    assert rig.loop.lost == "out of memory"
     rig.put_frame(2)
     assert rig.loop.inference_since_ns is None
     rig.backend.failure = None
     rig.task = asyncio.create_task(rig.loop.run())
     assert (await rig.chunk()).stamp_ns == 2
+    assert rig.loop.lost == ""
+
+
+async def test_an_error_without_a_word_counts_as_lost_too(rig):
+    rig = await rig()
+    rig.backend.failure = MemoryError()
+    rig.put_states()
+    rig.put_frame(1)
+    with pytest.raises(MemoryError):
+        await asyncio.wait_for(rig.task, 10)
+    assert rig.loop.lost == "MemoryError"
+
+
+async def test_a_bad_observation_is_not_a_lost_policy(rig):
+    rig = await rig()
+    rig.put_states()
+    rig.put(sample("laser", LaserScan(0, 1, 0, 8, np.ones(7, np.float32))))
+    rig.put_frame()
+    await rig.idle()
+    assert (rig.loop.bad_observations, rig.loop.lost) == (1, "")
+
+
+async def test_the_frames_of_a_backup_camera_start_inferences_and_those_of_the_failed_one_do_not(rig):
+    rig = await rig()
+    rig.put_states()
+    rig.sources["camera"] = "spare"
+    rig.put_frame(stamp_ns=1_000)
+    await rig.idle()
+    assert rig.backend.runs == 0
+    rig.put(sample("spare", Image("rgb8", np.zeros((12, 16, 3), np.uint8)), 2_000))
+    assert (await rig.chunk()).stamp_ns == 2_000
+    del rig.sources["camera"]
+    rig.put_frame(stamp_ns=3_000)
+    assert (await rig.chunk()).stamp_ns == 3_000
+
+
+async def test_what_is_estimated_is_what_the_policy_sees(rig):
+    rig = await rig()
+    rig.put_states()
+    estimated = replace(rig.latest["laser"].peek(), seq=77)
+    rig.estimates["laser"] = estimated
+    seen = []
+    infer = rig.policy.infer
+    rig.policy.infer = lambda samples: seen.append(samples["laser"]) or infer(samples)
+    rig.put_frame()
+    await rig.chunk()
+    assert seen == [estimated]
 
 
 async def test_frames_before_the_run_are_used_when_it_starts(tmp_path):

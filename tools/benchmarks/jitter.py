@@ -16,6 +16,7 @@ import numpy as np
 
 from tools.benchmarks.report import Report, at_most, machine, percentiles
 from tools.benchmarks.rig import rig, write_policy
+from vlad.driver import CommandReceiver
 
 _CAMERAS = [f"camera{number}:image:30:640x480" for number in range(4)]
 _FEED = [*_CAMERAS, "joints:joint_state:1000", "laser:laser_scan:100", "trigger:image:200:64x64"]
@@ -43,12 +44,13 @@ def _measure(pace: str, priority: int, seconds: float) -> dict[str, Any]:
         host = len(bench.processes) - 1
         bench.feed(_FEED)
         time.sleep(2)
-        bench.arm()
-        before = bench.call("status")
-        began_cpu, began_s = sum(bench.daemon.cpu_times()[:2]), time.monotonic()
-        time.sleep(seconds)
-        after = bench.call("status")
-        used = (sum(bench.daemon.cpu_times()[:2]) - began_cpu) / (time.monotonic() - began_s)
+        with CommandReceiver(bench.commands):
+            bench.arm()
+            before = bench.call("status")
+            began_cpu, began_s = sum(bench.daemon.cpu_times()[:2]), time.monotonic()
+            time.sleep(seconds)
+            after = bench.call("status")
+            used = (sum(bench.daemon.cpu_times()[:2]) - began_cpu) / (time.monotonic() - began_s)
         bench.stop(host)
         late_ns = np.load(notes)["late_ns"][-int(seconds * 100) :]
     return {

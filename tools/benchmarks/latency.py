@@ -58,8 +58,10 @@ def _frames(size: str, seconds: float) -> dict[str, Any]:
         bench.start_daemon("tools.benchmarks.host", bench.write_settings(), notes)
         host = len(bench.processes) - 1
         bench.feed([f"camera:image:30:{size}"])
+        motor = Motor(bench.commands)
         bench.arm()
-        arrived = _first_commands(bench, seconds)
+        arrived = _first_commands(motor, seconds)
+        motor.close()
         bench.stop(host)
         kept = np.load(notes)
     received = dict(zip(kept["stamp_ns"].tolist(), kept["received_ns"].tolist(), strict=True))
@@ -78,16 +80,14 @@ def _frames(size: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def _first_commands(bench: Rig, seconds: float) -> dict[int, int]:
+def _first_commands(motor: Motor, seconds: float) -> dict[int, int]:
     """Stamp of a frame -> when the first command that came of it was received."""
     arrived: dict[int, int] = {}
-    motor = Motor(bench.commands)
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
         heard = motor.next(1.0)
         if heard is not None and heard[1].mode is CommandMode.RUN:
             arrived.setdefault(heard[1].source_stamp_ns, heard[0])
-    motor.close()
     return arrived
 
 

@@ -2,7 +2,8 @@
 
 At each frame: the joints as measured (topic `joints`), what the motor driver then held as its target
 (`targets`, see samples.py) and the picture (the camera's short name). The instruction goes out once a second,
-so that a vlad which starts later hears it too.
+so that a vlad which starts later hears it too. To vlad it is also the motor driver, one that moves nothing:
+no robot is armed without.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from rich.console import Console
 from tools.lerobot.dataset import Dataset, DatasetError, Episode, Pixels
 from tools.lerobot.samples import JOINTS_TOPIC, STATE, TARGETS_TOPIC, Motion, read_motion
 from vlad.clock import NS_PER_S, Clock, SystemClock
-from vlad.driver import SensorPublisher
+from vlad.driver import CommandReceiver, SensorPublisher
 from vlad.messages import Image, Instruction, JointState
 
 _AHEAD = 16
 """Frames decoded ahead: half a second of 640x480 pictures is 15 MB."""
 _ENDPOINT = "ipc:///run/vlad/sensors.sock"
+_SENSORS = "/sensors.sock"
 _CONNECT_S = 0.2
 
 
@@ -134,6 +136,8 @@ class Player:
                     ("instruction", "instruction", ""),
                 )
             )
+            if endpoint.endswith(_SENSORS):
+                stack.enter_context(CommandReceiver(endpoint.removesuffix(_SENSORS) + "/commands.sock"))
             pictures = stack.enter_context(Pictures(self._dataset, self._episode, self._camera, loop))
             pictures.wait_full()
             self._sleep(_CONNECT_S)  # what is sent before the sockets have met is lost

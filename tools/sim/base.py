@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from vlad.driver import CommandReceiver, SensorPublisher
 from vlad.messages import (
     Battery,
     Command,
+    CommandAck,
     CommandMode,
     Data,
     EStop,
@@ -34,7 +36,7 @@ from vlad.messages import (
 
 TOPICS = {
     "camera": "image", "laser": "laser_scan", "joints": "joint_state", "odometry": "odometry", "imu": "imu",
-    "battery": "battery", "bumper": "proximity", "estop": "estop",
+    "battery": "battery", "bumper": "proximity", "estop": "estop", "command_ack": "command_ack",
 }  # fmt: skip
 """The rover's signals and their types on the wire."""
 MUTE_BITS = {topic: 1 << number for number, topic in enumerate(TOPICS)}
@@ -44,7 +46,7 @@ BRAKE = np.array([2.5, 8.0])
 """In a stop the base's own controller brings it to rest with this [m/s^2, rad/s^2]."""
 _SHORTED = 0.25
 """Motors without power are short-circuited: they brake by themselves with this share of their gain."""
-_BUTTON_STEPS, _BATTERY_STEPS = 10, 100
+_BUTTON_STEPS, _BATTERY_STEPS, _ACK_STEPS = 10, 100, 5
 _BATTERY_LASTS_S = 4 * 3600.0
 _FULL, _FULL_V, _EMPTY_V, _IDLE_A, _DRIVE_A = 0.95, 25.2, 21.0, -0.8, -2.0
 
@@ -99,6 +101,9 @@ class Base:
         self._pressed = False
         self._muted = 0
         self._charge = _FULL
+        self._command = self._receiver.receive()
+        self._acknowledged = replace(self._command, seq=0, stamp_ns=0)
+        """The newest command of vlad's own; before the first a stop that has no number and no time."""
         self._place(seed)
 
     def run(self, going_on: Callable[[], bool]) -> None:
@@ -106,12 +111,22 @@ class Base:
         pace = Pace(STEP_S)
         while going_on():
             pace.wait()
-            self._command = self._receiver.receive()
-            self._motors.obey(self._command)
+            self._follow(self._receiver.receive())
             self._rover.step()
             self._steps += 1
             self._publish_all(self._clock.now_ns())
             self._serve()
+
+    def _follow(self, command: Command) -> None:
+        """Do what it says, and acknowledge: at each change of mode, and at a steady rate."""
+        if not self._receiver.reason:
+            self._acknowledged = command
+        changed = command.mode is not self._command.mode
+        self._command = command
+        self._motors.obey(command)
+        if changed or self._steps % _ACK_STEPS == 0:
+            ack = CommandAck(self._acknowledged.seq, self._acknowledged.stamp_ns, command.mode)
+            self._publish("command_ack", ack, self._clock.now_ns())
 
     def _place(self, seed: int) -> None:
         self._world = make_world(seed)

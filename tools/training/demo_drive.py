@@ -18,6 +18,7 @@ from vlad.config import Settings
 from vlad.messages import (
     Battery,
     Chunk,
+    CommandAck,
     CommandMode,
     Data,
     EStop,
@@ -72,6 +73,7 @@ class Drive:
         self._kernel = Kernel(robot, settings, None)
         self._follower = Follower(round(settings.policy.blend_s * NS_PER_S))
         self._instruction = ""
+        self._followed = CommandMode.HOLD
         self._samples: dict[str, Sample] = {}
         self._chunk: Chunk | None = None
         self._due = 0
@@ -115,6 +117,7 @@ class Drive:
         yield "odometry", Odometry("base_link", (x, y, 0.0), turned, (linear, 0.0, 0.0), (0.0, 0.0, angular))
         yield "bumper", Proximity(tuple(NearObject("bumper", 0.0, 0.0) for _ in self._rover.contacts()))
         yield "estop", EStop(pressed=False)
+        yield "command_ack", CommandAck(tick + 1, self._clock.now_ns(), self._followed)
         yield "battery", Battery(1.0, 25.0, -1.0, 25.0)
         yield "instruction", Instruction(self._instruction)
         if tick % FRAME_TICKS == 0:
@@ -143,6 +146,7 @@ class Drive:
         """Do what the kernel says for one tick; a stop without values is braked by the wheels."""
         linear, angular = (float(value) for value in verdict.values) if len(verdict.values) else (0.0, 0.0)
         self._rover.command(linear, angular)
+        self._followed = verdict.command_mode
         if verdict.command_mode is not CommandMode.RUN:
             outcome.held.update(fault.fault.id for fault in verdict.faults)
         self._rover.step()

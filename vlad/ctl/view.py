@@ -102,8 +102,13 @@ def _signal(topic: str, signal: Row) -> list[Text]:
     age_s, rate_hz, required = signal.get("age_s"), signal.get("rate_hz"), signal.get("required")
     alarm = "red" if age_s is None and required else ""
     bad = sum((signal.get("bad") or {}).values())
+    name = Text(f"  {clean(topic)}", alarm).append("" if required else " (optional)", style="dim")
+    if (source := signal.get("source") or topic) != topic:
+        name.append(f" <- {clean(source)}", style="yellow")
+    if signal.get("frozen"):
+        name.append(" frozen", style="yellow")
     return [
-        Text(f"  {clean(topic)}", alarm).append("" if required else " (optional)", style="dim"),
+        name,
         Text(clean(signal.get("type", "-"))),
         Text("never" if age_s is None else _time(age_s), alarm),
         Text("-" if rate_hz is None else f"{rate_hz:.1f} Hz"),
@@ -154,6 +159,8 @@ def _facts(status: Row) -> Table:
     table.add_row("tick", _tick(status.get("tick") or {}))
     table.add_row("command", _command(status.get("commands") or {}))
     table.add_row("parts", _parts(status.get("parts") or {}))
+    if computer := status.get("computer"):
+        table.add_row("computer", _computer(computer))
     realtime = status.get("realtime") or {}
     text = Text(", ").join(_state(name, state, "applied", "off") for name, state in realtime.items())
     table.add_row("realtime", text)
@@ -192,7 +199,21 @@ def _command(command: Row) -> Text:
     more = f", and {len(pairs) - _MOST_VALUES} more" if len(pairs) > _MOST_VALUES else ""
     head = f"{clean(command.get('mode') or '-')} {clean(command.get('kind') or '')}".rstrip()
     said = f": {', '.join(pairs[:_MOST_VALUES])}{more}" if pairs else ""
-    return Text(f"{head}{said} ({_count(command.get('sent'))} sent)")
+    text = Text(f"{head}{said} ({_count(command.get('sent'))} sent")
+    listeners = command.get("listeners")
+    if listeners is not None:
+        drivers = f", {listeners} motor driver{'' if listeners == 1 else 's'}"
+        text.append(drivers, style="" if listeners else "yellow")
+    return text.append(")")
+
+
+def _computer(computer: Row) -> Text:
+    """What is measured of it."""
+    parts = (("cpu", "cpu"), ("memory", "memory"), ("gpu_memory", "gpu memory"), ("disk", "disk"))
+    used = [f"{name} {computer[key]:.0%}" for key, name in parts if computer.get(key) is not None]
+    if computer.get("celsius") is not None:
+        used.append(f"{computer['celsius']:.0f} degrees")
+    return Text(", ".join(used) or "-")
 
 
 def _parts(parts: Mapping[str, Row]) -> Text:

@@ -49,17 +49,27 @@ class InferenceLoop:
         clock: Clock,
         settings: PolicySettings,
         on_chunk: Callable[[], None],
+        sources: Mapping[str, str],
+        estimates: Mapping[str, Sample],
     ) -> None:
-        """`latest` has the newest sample of each signal; `on_chunk` is called when `chunks` got a new one."""
+        """`latest` has the newest sample of each signal; `on_chunk` is called when `chunks` got a new one.
+
+        `sources` says for a signal that failed which one stands in for it, `estimates` what is believed
+        where none can: both as the kernel has them at the moment.
+        """
         self.inference_since_ns: int | None = None
         """When the inference that is running now began, for the kernel's deadline; None: none is running."""
         self.inferences = 0
         self.bad_observations = 0
         self.error = ""
         """Why the newest frame gave no chunk; empty when it did."""
+        self.lost = ""
+        """Why the model failed; empty from the next good chunk on."""
         self.latency_ns = Window(_REMEMBERED)
         self.policy = policy
-        self._slots = {topic: latest[topic] for topic in policy.topics}
+        self._latest = latest
+        self._sources = sources
+        self._estimates = estimates
         self._chunks = chunks
         self._clock = clock
         self._on_chunk = on_chunk
@@ -83,7 +93,7 @@ class InferenceLoop:
 
     def notify(self, sample: Sample) -> None:
         """A sample came in and lies in its slot. Only from the loop's own thread; cheap."""
-        if sample.topic == self.policy.trigger:
+        if sample.topic == self._source(self.policy.trigger):
             self._start_if_due()
 
     def report(self) -> dict[str, Any]:
@@ -106,8 +116,12 @@ class InferenceLoop:
         if not self._worker.close(_CLOSE_TIMEOUT_S):
             log.warning("%s: the model did not return; its thread is left behind", self.policy.bundle)
 
+    def _source(self, topic: str) -> str:
+        """The signal that feeds this input now."""
+        return self._sources.get(topic, topic)
+
     def _start_if_due(self) -> None:
-        frame = self._slots[self.policy.trigger].peek()
+        frame = self._latest[self._source(self.policy.trigger)].peek()
         if self._ended is None or self.inference_since_ns is not None or frame is self._used:
             return
         now_ns = self._clock.now_ns()
@@ -126,16 +140,16 @@ class InferenceLoop:
     def _observe(self) -> _Samples | None:
         """The newest sample of each input, marked as used; None while one is missing or nothing is asked."""
         samples = {}
-        for topic, slot in self._slots.items():
-            sample = slot.peek()
+        for topic in self.policy.topics:
+            sample = self._estimates.get(topic) or self._latest[self._source(topic)].peek()
             if sample is None:
                 return None
             samples[topic] = sample
         task = self.policy.instruction_topic
         if task and not instruction_text(samples[task].data):
             return None
-        for slot in self._slots.values():
-            slot.take()
+        for topic in self.policy.topics:
+            self._latest[self._source(topic)].take()
         return samples
 
     def _finish(self, outcome: _Outcome, began_ns: int) -> None:
@@ -143,6 +157,7 @@ class InferenceLoop:
         self.inference_since_ns = None
         self.error = "" if isinstance(outcome, Chunk) else f"{outcome}"
         if isinstance(outcome, Chunk):
+            self.lost = ""
             self.inferences += 1
             self.latency_ns.add(now_ns - began_ns)
             self._finished.append(now_ns)
@@ -152,9 +167,11 @@ class InferenceLoop:
         elif isinstance(outcome, ObservationError):
             self.bad_observations += 1
             self._log(now_ns)
-        elif self._ended is not None and not self._ended.done():
-            self._ended.set_exception(outcome)
-            return
+        else:
+            self.lost = self.error or type(outcome).__name__
+            if self._ended is not None and not self._ended.done():
+                self._ended.set_exception(outcome)
+                return
         self._start_if_due()
 
     def _log(self, now_ns: int) -> None:

@@ -5,6 +5,7 @@ Pure: no I/O, no asyncio, no clock. The same calls with the same inputs give the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +105,11 @@ class Kernel:
         self._moving = False
         self._commanded = CommandMode.STOP0
         self._commanded_ns = 0
+
+    @property
+    def frozen(self) -> Mapping[str, str]:
+        """Signals that repeat the same content while the robot moves, and for how long."""
+        return self._signals.frozen
 
     def admit(self, chunk: Chunk, now_ns: int) -> bool:
         """Whether the follower may have this chunk. If not, the reason becomes a fault."""

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from vlad.clock import NS_PER_S
@@ -203,4 +202,4 @@ def _checksum(array: NDArray[Any]) -> int:
     """
     flat = array.reshape(-1)
     step = -(-flat.nbytes // _LOOKED_AT_BYTES)
-    return zlib.crc32(np.ascontiguousarray(flat[:: step | 1]).view(np.uint8) if step > 1 else flat.tobytes())
+    return zlib.crc32(flat[:: step | 1].tobytes())

@@ -4,11 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vlad.clock import NS_PER_S
+from vlad.messages import CommandAck, CommandMode
 from vlad.safety.reaction import Finding
-from vlad.safety.view import View
+from vlad.safety.view import FUTURE_NS, View
 
 
 def policy(view: View) -> Iterator[Finding]:
     """The model fails, or its server is gone."""
     if view.inputs.policy_lost:
         yield Finding("policy_lost", "policy", view.inputs.policy_lost)
+
+
+def driver(view: View) -> Iterator[Finding]:
+    """Is there one that listens?"""
+    if view.inputs.listeners == 0:
+        yield Finding("no_driver", "commands", "nobody subscribed to `command`")
+
+
+def applied(view: View) -> Iterator[Finding]:
+    """Does the motor driver follow what is commanded? One that says nothing is a silent signal."""
+    topic = view.rules.robot.acknowledged
+    sample = view.inputs.samples.get(topic) if topic else None
+    if sample is None:
+        return
+    if not isinstance(sample.data, CommandAck):
+        yield Finding("signal_invalid", topic, f"carries a {type(sample.data).__name__}")
+    elif problem := _unapplied(view, sample.data):
+        yield Finding("not_applied", topic, problem)
+
+
+def _unapplied(view: View, ack: CommandAck) -> str:
+    """Why the driver does not do what is commanded; empty: it does.
+
+    It may come to rest for reasons of its own, but not for longer than the settings say, and it must never
+    run when a stop is commanded. Which of the stops it makes is for the measured motion to confirm.
+    """
+    now_ns, limit_ns = view.inputs.now_ns, view.rules.settings.safety.ack_s * NS_PER_S
+    age_ns = now_ns - ack.command_stamp_ns
+    if ack.command_stamp_ns == 0:
+        return "follows no command yet"
+    if age_ns > limit_ns:
+        return f"follows a command of {age_ns / NS_PER_S:.2f} s ago"
+    if age_ns < -FUTURE_NS:
+        return f"follows a command that is {-age_ns / NS_PER_S:.2f} s in the future"
+    runs, shall_run = ack.mode is CommandMode.RUN, view.commanded is CommandMode.RUN
+    if runs is not shall_run and now_ns - view.commanded_ns > limit_ns:
+        return f"is in {ack.mode}, commanded is {view.commanded}"
+    return ""

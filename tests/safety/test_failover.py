@@ -1,0 +1,336 @@
+"""Backups and estimates: in time, without a stop, back when the signal is well again, and then the fault."""
+
+from dataclasses import replace
+from math import cos, inf, nan, pi, sin
+
+import numpy as np
+import pytest
+
+from tests.safety.rig import Rig, arm, odometry, scan, settings
+from tests.safety.signal_rig import SignalRig
+from vlad.messages import Deadman, EStop, Imu, JointState, LaserScan, Odometry
+from vlad.safety.failover import rotate, turn
+
+LASER = {"laser": {"backups": ["laser_2"]}, "laser_2": {"type": "laser_scan", "max_age_s": 0.3}}
+ODOMETRY = {
+    "odometry": {"backups": ["odometry_2"], "frozen_s": 0.0},
+    "odometry_2": {"type": "odometry", "max_age_s": 0.1},
+}
+IMUS = {
+    "imu": {"type": "imu", "max_age_s": 0.1, "estimate_s": 1.0},
+    "imu_b": {"type": "imu", "max_age_s": 0.1, "required": False},
+}
+LEVEL = Imu((0, 0, 0, 1), (0, 0, 0), (0, 0, 9.81))
+
+
+def faults(rig):
+    return [(fault.fault.id, fault.subject) for fault in rig.verdict.faults]
+
+
+def test_a_silent_signal_is_replaced_in_time_without_a_stop():
+    rig = SignalRig(LASER).driving()
+    rig.silent.add("laser")
+    modes, seen = set(), set()
+    for _ in range(100):
+        modes.add(rig.tick().mode)
+        seen |= set(faults(rig))
+    assert modes == {"active"}
+    assert seen == {("signal_replaced", "laser")}
+    assert rig.kernel.sources.topics == {"laser": "laser_2"}
+    assert rig.verdict.faults[0].detail == "by laser_2: 1.000 s old, at most 0.300 s"
+
+
+def test_the_samples_of_the_backup_are_judged():
+    rig = SignalRig(LASER).driving()
+    rig.silent.add("laser")
+    rig.tick(50)
+    rig.data["laser"] = rig.data["laser_2"] = scan(0.3)
+    rig.tick(60)
+    assert rig.velocity[0] < 0.05
+
+
+def test_a_signal_that_never_came_is_replaced_from_the_start():
+    rig = SignalRig(LASER)
+    rig.silent.add("laser")
+    rig.armed()
+    assert faults(rig) == [("signal_replaced", "laser")]
+    assert rig.verdict.faults[0].detail == "by laser_2: never came"
+
+
+@pytest.mark.parametrize("bad", [
+    EStop(False), LaserScan(nan, 0.1, 0, 8, np.ones(9, np.float32)),
+    LaserScan(-1, 0.1, 0, 8, np.ones(0, np.float32)),
+])  # fmt: skip
+def test_a_scan_without_sense_is_replaced(bad):
+    rig = SignalRig(LASER).driving()
+    make = rig.sample
+    rig.sample = lambda topic, data, age_s=0.0: make(topic, bad if topic == "laser" else data, age_s)
+    assert rig.tick(20).mode == "active"
+    assert ("signal_replaced", "laser") in faults(rig)
+
+
+@pytest.mark.parametrize("bad", [odometry(nan), odometry(0.0, inf), Deadman(True)])
+def test_the_feedback_without_sense_is_replaced_and_the_motion_still_known(bad):
+    rig = SignalRig(ODOMETRY).driving()
+    make = rig.sample
+    rig.sample = lambda topic, data, age_s=0.0: make(topic, bad if topic == "odometry" else data, age_s)
+    assert rig.tick(20).mode == "active"
+    assert faults(rig) == [("signal_replaced", "odometry")]
+    rig.kernel.disarm("by test")
+    assert rig.tick(200).mode == "disarmed"
+
+
+def test_a_frozen_signal_is_replaced_and_used_again_once_it_lives():
+    known = {"camera": {"frozen_s": 0.3, "backups": ["camera_2"]}, "camera_2": {"type": "image"}}
+    rig = SignalRig(known).driving()
+    rig.stuck.add("camera")
+    assert rig.tick(50).mode == "active"
+    assert faults(rig) == [("signal_replaced", "camera")]
+    rig.stuck.clear()
+    rig.tick(190)
+    assert faults(rig) == [("signal_replaced", "camera")]
+    assert rig.verdict.faults[0].detail == "by camera_2: not healthy for 2 s yet"
+    rig.tick(50)
+    assert faults(rig) == []
+    assert rig.kernel.sources.topics == {}
+
+
+def test_the_second_backup_follows_when_the_first_fails_and_none_left_means_the_fault():
+    known = {**LASER, "laser_c": LASER["laser_2"]}
+    known["laser"] = {"backups": ["laser_2", "laser_c"]}
+    rig = SignalRig(known)
+    rig.data["laser_c"] = scan()
+    rig.driving()
+    rig.silent |= {"laser"}
+    rig.tick(50)
+    rig.silent |= {"laser_2"}
+    assert rig.tick(50).mode == "active"
+    assert rig.kernel.sources.topics == {"laser": "laser_c"}
+    rig.silent |= {"laser_c"}
+    rig.tick(50)
+    assert ("signal_stale", "laser") in faults(rig)
+    assert rig.modes == ["stopping"] or rig.modes == ["stopping", "stopped"]
+
+
+def test_a_backup_that_fails_gives_way_to_the_signal_itself_before_its_time():
+    rig = SignalRig(LASER).driving()
+    rig.silent.add("laser")
+    rig.tick(50)
+    rig.silent = {"laser_2"}
+    rig.tick(80)
+    assert (faults(rig), rig.verdict.mode) == ([], "active")
+
+
+def test_a_backup_that_is_silent_stops_nothing_unless_it_is_written_that_it_must_be_there():
+    rig = SignalRig(LASER).driving()
+    rig.silent.add("laser_2")
+    assert rig.tick(100).mode == "active"
+    rig = SignalRig({**LASER, "laser_2": {**LASER["laser_2"], "required": True}}).driving()
+    rig.silent.add("laser_2")
+    assert rig.tick(50).mode == "stopping"
+
+
+def test_an_emergency_stop_button_has_a_backup_too():
+    rig = SignalRig({"estop": {"backups": ["button"]}, "button": {"type": "estop"}})
+    rig.data["button"] = EStop(False)
+    rig.driving()
+    rig.silent.add("estop")
+    assert rig.tick(100).mode == "active"
+    rig.data["button"] = EStop(True)
+    assert rig.tick().mode == "estop"
+
+
+def test_joints_have_a_backup_whose_names_and_numbers_must_fit():
+    known = {"type": "joint_state", "max_age_s": 0.1}
+    signals = {"joints": {**known, "backups": ["joints_b", "joints_c"]}, "joints_b": known, "joints_c": known}
+    rig = Rig(arm(), settings(signals, safety={"start_distance": 10.0}))
+    rig.data["joints_b"] = JointState(("j0",), position=np.zeros(1, np.float32))
+    rig.data["joints_c"] = JointState(("j1", "j0"), position=np.array([0, nan], np.float32))
+    rig.armed()
+    rig.silent.add("joints")
+    rig.tick(30)
+    assert "signal_stale" in rig.ids()
+    rig = Rig(rig.robot, rig.settings)
+    rig.data["joints_b"] = JointState(("j1", "j0"), position=np.zeros(3, np.float32))
+    rig.data["joints_c"] = JointState(("j1", "j0"), np.zeros(2, np.float32), np.zeros(2, np.float32))
+    rig.armed()
+    rig.silent.add("joints")
+    assert rig.tick(30).mode == "active"
+    assert rig.kernel.sources.topics == {"joints": "joints_c"}
+
+
+def test_arming_starts_from_what_stands_in():
+    known = {"type": "joint_state", "max_age_s": 0.1}
+    rig = Rig(
+        arm(),
+        settings(
+            {"joints": {**known, "backups": ["joints_b"]}, "joints_b": known}, safety={"start_distance": 10.0}
+        ),
+    )
+    rig.data["joints_b"] = JointState(
+        ("j0", "j1"), np.array([0.25, 0.5], np.float32), np.zeros(2, np.float32)
+    )
+    rig.silent.add("joints")
+    rig.armed()
+    assert rig.verdict.values.tolist() == [0.25, 0.5]
+
+
+def estimating(estimate_s=1.0, **known):
+    return SignalRig({"odometry": {"estimate_s": estimate_s}, **known})
+
+
+def test_lost_odometry_is_reckoned_for_its_time_slowly_and_then_the_robot_stops():
+    rig = estimating().driving()
+    rig.silent.add("odometry")
+    rig.tick(12)
+    assert faults(rig) == [("signal_estimated", "odometry")]
+    assert rig.verdict.mode == "degraded"
+    severity = [rig.tick(1).faults[0].severity for _ in range(90)]
+    assert severity == sorted(severity)
+    assert 0.9 < severity[-1] <= 1
+    assert rig.verdict.mode == "degraded"
+    assert rig.verdict.values[0] == pytest.approx(0.4)
+    rig.tick(15)
+    assert ("signal_stale", "odometry") in faults(rig)
+    assert rig.verdict.mode == "stopping"
+
+
+def test_without_estimate_s_lost_odometry_stops_the_robot_at_once():
+    rig = SignalRig().driving()
+    rig.silent.add("odometry")
+    rig.tick(12)
+    assert rig.verdict.mode == "stopping"
+
+
+def test_the_reckoned_pose_follows_the_commanded_arc_and_its_speed_is_never_too_low():
+    rig = estimating().driving(0.5, 1.0)
+    rig.silent.add("odometry")
+    rig.tick(11)
+    yaw, x, y = 0.0, 0.0, 0.0
+    for _ in range(50):
+        speed = rig.kernel._envelope.velocity
+        rig.tick()
+        made = rig.kernel.sources.estimates["odometry"].data
+        assert made.linear[0] > speed[0]
+        assert made.angular[2] > speed[1]
+        x, y = x + speed[0] * 0.01 * cos(yaw), y + speed[0] * 0.01 * sin(yaw)
+        yaw += speed[1] * 0.01
+    moved = np.hypot(*made.position[:2])
+    assert moved == pytest.approx(np.hypot(x, y), abs=0.06)
+    assert 2 * np.arctan2(made.orientation[2], made.orientation[3]) == pytest.approx(yaw, abs=0.15)
+
+
+def test_an_estimate_confirms_no_standstill():
+    rig = estimating().driving()
+    rig.silent.add("odometry")
+    rig.tick(12)
+    rig.kernel.disarm("by test")
+    for _ in range(60):
+        rig.tick()
+        assert rig.verdict.mode == "stopping"
+
+
+def test_a_signal_that_comes_and_goes_is_not_estimated_for_longer_than_its_time():
+    rig = estimating().driving()
+    for _ in range(12):
+        rig.silent.add("odometry")
+        rig.tick(16)
+        rig.silent.clear()
+        rig.tick(2)
+    assert "stopping" in rig.modes
+
+
+def test_after_a_while_of_health_there_is_a_new_estimate():
+    rig = estimating().driving()
+    for _ in range(3):
+        rig.silent.add("odometry")
+        rig.tick(60)
+        assert faults(rig) == [("signal_estimated", "odometry")]
+        rig.silent.clear()
+        rig.tick(400)
+        assert faults(rig) == []
+
+
+def test_nothing_is_estimated_on_a_robot_that_is_not_armed():
+    rig = estimating()
+    rig.tick(20)
+    rig.silent.add("odometry")
+    rig.tick(20)
+    assert [cause.fault.id for cause in rig.kernel.arm(rig.sense())] == ["signal_stale"]
+
+
+def test_only_the_feedback_can_be_reckoned():
+    other = {"type": "odometry", "estimate_s": 1.0, "max_age_s": 0.1}
+    rig = SignalRig({"visual": other})
+    rig.data["visual"] = odometry()
+    rig.driving()
+    rig.silent.add("visual")
+    rig.tick(12)
+    assert rig.verdict.mode == "stopping"
+
+
+def turning_imus(rate, other_frame="base_link"):
+    rig = SignalRig(IMUS)
+    rig.data |= {"imu": LEVEL, "imu_b": replace(LEVEL, angular_velocity=(rate, 0, 0))}
+    make = rig.sample
+    rig.sample = lambda topic, data, age_s=0.0: replace(
+        make(topic, data, age_s), frame_id=other_frame if topic == "imu_b" else "base_link"
+    )
+    return rig.driving()
+
+
+def test_a_lost_orientation_is_turned_on_by_another_gyroscope_for_half_a_second():
+    rig = turning_imus(0.2)
+    rig.silent.add("imu")
+    rig.tick(40)
+    assert faults(rig) == [("signal_estimated", "imu")]
+    made = rig.kernel.sources.estimates["imu"]
+    assert 2 * np.arctan2(made.data.orientation[0], made.data.orientation[3]) == pytest.approx(
+        0.08, abs=0.003
+    )
+    assert (made.topic, made.stamp_ns) == ("imu", rig.now_ns)
+    rig.tick(25)
+    assert ("signal_stale", "imu") in faults(rig)
+
+
+@pytest.mark.parametrize("other", ["silent", "elsewhere", "senseless", "no imu"])
+def test_a_gyroscope_that_is_not_fit_turns_nothing(other):
+    rig = turning_imus(0.2, "head" if other == "elsewhere" else "base_link")
+    if other == "silent":
+        rig.silent.add("imu_b")
+    if other == "senseless":
+        rig.data["imu_b"] = replace(LEVEL, angular_velocity=(nan, 0, 0))
+    if other == "no imu":
+        rig.data["imu_b"] = EStop(False)
+    rig.tick(15)
+    rig.silent.add("imu")
+    rig.tick(12)
+    assert ("signal_stale", "imu") in faults(rig)
+
+
+def test_a_quarter_turn_in_steps_is_a_quarter_turn():
+    orientation = (0.0, 0.0, 0.0, 1.0)
+    for _ in range(100):
+        orientation = turn(orientation, (0, 0, pi / 2), 0.01)
+    assert orientation == pytest.approx((0, 0, sin(pi / 4), cos(pi / 4)))
+    assert rotate(orientation, (1, 2, 3)) == pytest.approx((-2, 1, 3))
+    tilted = turn(orientation, (0.3, -0.2, 0.1), 1.0)
+    assert np.linalg.norm(tilted) == pytest.approx(1)
+    assert turn(tilted, (0, 0, 0), 1.0) == tilted
+
+
+def test_the_same_inputs_give_the_same_estimates():
+    def run():
+        rig = estimating().driving(0.5, 1.0)
+        rig.silent.add("odometry")
+        return [rig.tick().values.tobytes() for _ in range(150)]
+
+    assert run() == run()
+
+
+def test_an_odometry_that_is_none_is_not_reckoned_from():
+    rig = estimating()
+    rig.data["odometry"] = Odometry("b", (0, 0, 0), (0, 0, 0, 1), (0, 0, 0), (0, 0, 0))
+    rig.silent.add("odometry")
+    rig.tick(30)
+    assert rig.kernel.sources.estimates == {}
