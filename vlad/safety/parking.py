@@ -33,11 +33,16 @@ class Parking:
         """The findings, with `joint_parked` in place of those for which their joint is parked."""
         if not self._at:
             return findings
-        return [self._parked(finding) for finding in findings]
+        parked: dict[str, Finding] = {}
+        others = []
+        for finding in findings:
+            if finding.subject not in self._at or finding.fault not in PARKING:
+                others.append(finding)
+            elif finding.subject not in parked:
+                parked[finding.subject] = self._parked(finding)
+        return [*parked.values(), *others]
 
     def _parked(self, finding: Finding) -> Finding:
-        if finding.subject not in self._at or finding.fault not in PARKING:
-            return finding
         helpers = self._helpers[finding.subject]
         takes_over = f"; {helpers} take over" if helpers else ""
         return Finding("joint_parked", finding.subject, f"{finding.fault}: {finding.detail}{takes_over}")
