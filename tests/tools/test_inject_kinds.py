@@ -1,9 +1,12 @@
 """PX4's eight kinds as what they are: frames in, frames out, at a time that the test sets."""
 
+from argparse import ArgumentTypeError
+
 import numpy as np
 import pytest
 
 from tools.injection.kinds import DELAY_NS, TURN_NS, Kind, Line, Spell
+from tools.injection.plan import Planned, planned
 from tools.injection.wrong import falsify
 from vlad.clock import NS_PER_S
 from vlad.messages import (
@@ -255,3 +258,17 @@ def test_a_spoiled_command_never_passes_its_checksum(kind):
 
 def test_a_stuck_command_is_the_last_one_to_the_byte():
     assert {tuple(made) for _, made, _ in Run(Kind.STUCK, "command", command).out(20)} == {tuple(command(9))}
+
+
+def test_a_plan_is_read():
+    assert planned("camera=stuck@5:2") == Planned("camera", Kind.STUCK, 5.0, 2.0)
+    assert planned("command=off@0.5") == Planned("command", Kind.OFF, 0.5, None)
+    assert planned("camera=stuck@5:2").spell(START_NS) == Spell(
+        Kind.STUCK, START_NS + 5 * NS_PER_S, START_NS + 7 * NS_PER_S
+    )
+
+
+@pytest.mark.parametrize("text", ["camera", "camera=tired@5", "camera=stuck", "=stuck@1", "camera=stuck@-1"])
+def test_a_plan_that_cannot_be_read_is_refused(text):
+    with pytest.raises(ArgumentTypeError, match="TOPIC=KIND@START_S"):
+        planned(text)

@@ -2,6 +2,8 @@
 
 They connect to the sockets of a vlad that runs (or will) in the same run folder, as any robot's drivers do.
 DIR/sim.sock is the simulator's own control socket (tools.sim.remote). SIGTERM or Ctrl-C ends it.
+`--inject camera=stuck@5:2` lets the camera be stuck for 2 s, 5 s after the start; the drivers then run behind
+a proxy of tools/inject in DIR/inject, which `tools/inject set --listen DIR/inject` can be used on as well.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from tools.injection.plan import planned, run_planned
+from tools.injection.remote import InjectionError, check_allowed
 from tools.sim.base import Base
 from tools.sim.eyes import CAMERA_HZ, LASER_HZ, CameraEye, LaserEye, watch
 from tools.sim.shared import SharedPlacement
@@ -51,20 +55,46 @@ def _driver(parent: int, body: Callable[[Callable[[], bool]], None]) -> None:
         body(stopping.going_on)
 
 
-def main() -> int:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.sim", description="The simulated rover's drivers.")
     parser.add_argument(
         "--run-dir", type=Path, required=True, help="run folder of vlad, where its sockets are"
     )
     parser.add_argument("--seed", type=int, default=3_000_000, help="of the world (default: %(default)s)")
+    parser.add_argument(
+        "--inject",
+        type=planned,
+        action="append",
+        default=[],
+        metavar="TOPIC=KIND@START_S[:SECONDS]",
+        help="let a topic go wrong; may be given several times",
+    )
     arguments = parser.parse_args()
+    if arguments.inject:
+        try:
+            check_allowed(arguments.run_dir)
+        except InjectionError as error:
+            parser.error(str(error))
+    return arguments
+
+
+def _bodies(arguments: argparse.Namespace) -> dict[str, Callable[[Callable[[], bool]], None]]:
+    """What each driver does in its process."""
     run_dir, shared = arguments.run_dir.resolve(), SharedPlacement()
     run_dir.mkdir(parents=True, exist_ok=True)
+    wire_dir = run_dir / "inject" if arguments.inject else run_dir
     bodies: dict[str, Callable[[Callable[[], bool]], None]] = {
-        "base": lambda going_on: Base(run_dir, arguments.seed, shared).run(going_on),
-        "camera": lambda going_on: watch(run_dir, "camera", CAMERA_HZ, CameraEye, shared, going_on),
-        "laser": lambda going_on: watch(run_dir, "laser", LASER_HZ, LaserEye, shared, going_on),
+        "base": lambda going_on: Base(run_dir, wire_dir, arguments.seed, shared).run(going_on),
+        "camera": lambda going_on: watch(run_dir, wire_dir, "camera", CAMERA_HZ, CameraEye, shared, going_on),
+        "laser": lambda going_on: watch(run_dir, wire_dir, "laser", LASER_HZ, LaserEye, shared, going_on),
     }
+    if arguments.inject:
+        bodies["proxy"] = lambda going_on: run_planned(run_dir, wire_dir, arguments.inject, going_on)
+    return bodies
+
+
+def main() -> int:
+    bodies = _bodies(_arguments())
     forking = multiprocessing.get_context("fork")
     stopping = Stopping()
     drivers = [

@@ -79,18 +79,19 @@ class Motors:
 class Base:
     """Steps the physics, and publishes and answers after each step."""
 
-    def __init__(self, run_dir: Path, seed: int, shared: SharedPlacement) -> None:
+    def __init__(self, run_dir: Path, wire_dir: Path, seed: int, shared: SharedPlacement) -> None:
+        """`wire_dir` has vlad's sockets, or those of a proxy before them."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._clock = SystemClock()
         self._shared = shared
-        self._receiver = CommandReceiver(f"ipc://{run_dir}/commands.sock", Kind.TWIST, NAMES)
+        self._receiver = CommandReceiver(f"ipc://{wire_dir}/commands.sock", Kind.TWIST, NAMES)
         self._control = context.socket(zmq.REP)
         self._control.linger = 0
         self._control.bind(endpoint_of(run_dir))
         frames = {"joints": "base_link", "odometry": "odom"}
         self._publishers = {
             topic: SensorPublisher(
-                f"ipc://{run_dir}/sensors.sock", topic, kind, frames.get(topic, "base_link")
+                f"ipc://{wire_dir}/sensors.sock", topic, kind, frames.get(topic, "base_link")
             )
             for topic, kind in TOPICS.items()
             if topic not in ("camera", "laser")

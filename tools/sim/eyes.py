@@ -52,6 +52,7 @@ class LaserEye:
 
 def watch(
     run_dir: Path,
+    wire_dir: Path,
     topic: str,
     rate_hz: float,
     make_eye: Callable[[Rover, int], Eye],
@@ -60,12 +61,13 @@ def watch(
 ) -> None:
     """Publish what the eye sees, stamped with the time of its pose, until `going_on` says no.
 
-    Besides vlad, whoever binds DIR/viewers.sock gets it, to show it to people.
+    `wire_dir` has vlad's sockets, or those of a proxy before them. Besides vlad, whoever binds
+    RUN/viewers.sock gets it, to show it to people.
     """
     pace = Pace(1 / rate_hz)
     rover: Rover | None = None
     with (
-        SensorPublisher(f"ipc://{run_dir}/sensors.sock", topic, TOPICS[topic], topic) as publisher,
+        SensorPublisher(f"ipc://{wire_dir}/sensors.sock", topic, TOPICS[topic], topic) as publisher,
         SensorPublisher(f"ipc://{run_dir}/viewers.sock", topic, TOPICS[topic], topic) as viewers,
     ):
         while going_on():
