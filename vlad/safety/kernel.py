@@ -16,6 +16,7 @@ from vlad.messages import Chunk, CommandMode, Floats, Kind, Level, Mode
 from vlad.robot import Robot
 from vlad.safety.axes import AxisWatch, RecentCommands
 from vlad.safety.checks import findings
+from vlad.safety.checks.links import agrees
 from vlad.safety.chunks import chunk_problem, exaggerations, jump
 from vlad.safety.envelope import Envelope
 from vlad.safety.failover import Sources
@@ -104,7 +105,7 @@ class Kernel:
         self.sources = Sources(self._rules)
         self._moving = False
         self._commanded = CommandMode.STOP0
-        self._commanded_ns = 0
+        self._agreed_ns = 0
 
     @property
     def frozen(self) -> Mapping[str, str]:
@@ -263,7 +264,7 @@ class Kernel:
             signals=self._signals,
             sources=self.sources,
             commanded=self._commanded,
-            commanded_ns=self._commanded_ns,
+            agreed_ns=self._agreed_ns,
         )
         self._look_around(view)
         return view
@@ -354,9 +355,9 @@ class Kernel:
         )
 
     def _remember(self, command_mode: CommandMode, view: View) -> None:
-        """What is commanded, and whether the robot moves: for the judgements to come."""
-        if command_mode is not self._commanded:
-            self._commanded, self._commanded_ns = command_mode, view.inputs.now_ns
+        """What is commanded and followed, and whether the robot moves: for the judgements to come."""
+        if command_mode is not self._commanded or agrees(view):
+            self._commanded, self._agreed_ns = command_mode, view.inputs.now_ns
         self._moving = False
         if self.mode in ARMED:
             speed = np.maximum(np.abs(view.speed), np.abs(self._envelope.velocity))

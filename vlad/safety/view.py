@@ -198,8 +198,8 @@ class View:
     """What stands in for signals that failed; `inputs` has its samples."""
     commanded: CommandMode
     """What was commanded in the judgement before."""
-    commanded_ns: int
-    """Since when it is commanded."""
+    agreed_ns: int
+    """When that changed, or the motor driver last said that it runs just when it shall."""
 
     def fresh(self, topic: str) -> Sample | None:
         """The newest sample of a signal or of its stand-in; None: it never came, or is too old to use."""

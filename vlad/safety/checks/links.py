@@ -48,7 +48,14 @@ def _unapplied(view: View, ack: CommandAck) -> str:
         return f"follows a command of {age_ns / NS_PER_S:.2f} s ago"
     if age_ns < -FUTURE_NS:
         return f"follows a command that is {-age_ns / NS_PER_S:.2f} s in the future"
-    runs, shall_run = ack.mode is CommandMode.RUN, view.commanded is CommandMode.RUN
-    if runs is not shall_run and now_ns - view.commanded_ns > limit_ns:
+    if now_ns - view.agreed_ns > limit_ns and not agrees(view):
         return f"is in {ack.mode}, commanded is {view.commanded}"
     return ""
+
+
+def agrees(view: View) -> bool:
+    """Whether the motor driver says that it runs when it shall, and does not when it shall not."""
+    sample = view.inputs.samples.get(view.rules.robot.acknowledged)
+    ack = sample.data if sample is not None else None
+    run = CommandMode.RUN
+    return isinstance(ack, CommandAck) and (ack.mode is run) is (view.commanded is run)
