@@ -54,7 +54,7 @@ def limits(kind: Kind = Kind.JOINT_VELOCITY, axis: dict[str, Any] | None = None,
 
 
 class ArmRig(Rig):
-    """Joint j1 can be made to say what is not true: `says` holds values by field, while `lies` counts down."""
+    """Joint j1 can be made to say what is not true: `says` by field, for `lies` ticks."""
 
     def __init__(self, robot: Robot | None = None) -> None:
         robot = robot or limits()

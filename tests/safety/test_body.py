@@ -90,7 +90,7 @@ def test_data_of_another_type_is_invalid(check):
 
 @given(st.tuples(NUMBER, NUMBER, NUMBER, NUMBER))
 def test_whatever_the_numbers_nothing_unknown_passes(numbers):
-    x, y, z, w = numbers
+    x, y, z, _ = numbers
     known = [number == number and abs(number) != float("inf") for number in numbers]
     looks = {
         body.tilt: Imu(numbers, (0, 0, 0), (0, 0, 0)), body.balance: CenterOfMass(x, y, z),

@@ -12,8 +12,9 @@ from vlad.safety.parking import PARKING, Parking
 from vlad.safety.reaction import Finding
 
 FAULTY = {
-    "position_limit": {"position": 10.3}, "effort_limit": {"effort": 120.0}, "current_limit": {"current": 12.0},
-    "joint_hot": {"temperature": 81.0}, "following_error": {"position": -0.6},
+    "position_limit": {"position": 10.3}, "effort_limit": {"effort": 120.0},
+    "current_limit": {"current": 12.0}, "joint_hot": {"temperature": 81.0},
+    "following_error": {"position": -0.6},
 }  # fmt: skip
 
 

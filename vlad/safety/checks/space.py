@@ -18,6 +18,8 @@ from vlad.safety.view import View
 _UNKNOWN = (NearObject("nobody knows what", 0.0, 0.0),)
 _CLOSE = 2.0
 """A person within so many protective distances makes the robot slow."""
+_RobotPart = tuple[float, float]
+"""v_r T_r + S_s + C + Z_d + Z_r of the protective distance [m], and T_r + T_s [s]."""
 
 
 def contact(view: View) -> Iterator[Finding]:
@@ -107,7 +109,7 @@ def _asked(view: View) -> Vector | None:
 
 
 def separation(view: View) -> Iterator[Finding]:
-    """Speed and separation monitoring. A person stop once begun ends when the way is free for full speed."""
+    """Speed and separation monitoring. What has begun ends when the way is free for full speed."""
     settings = view.rules.robot.separation
     if settings is None:
         return
@@ -117,28 +119,35 @@ def separation(view: View) -> Iterator[Finding]:
     if sample is not None and isinstance(sample.data, Proximity):
         people = sample.data.objects
         age_s = (view.inputs.now_ns - sample.stamp_ns) / NS_PER_S
-    fixed_m, time_s = _robot_part(view, settings, age_s)
+    near = close = _robot_part(view, settings, age_s, "person_near" in view.acting)
+    if "person_close" in view.acting:
+        close = _robot_part(view, settings, age_s, at_full_speed=True)
     for person in people:
-        if person.name in settings.ignore:
-            continue
-        sane = isfinite(person.distance) and isfinite(person.velocity)
-        approach = max(settings.person_speed, -person.velocity) if sane else settings.person_speed
-        needed_m = fixed_m + approach * time_s
-        distance_m = person.distance if sane else 0.0
-        if distance_m < _CLOSE * needed_m:
-            said = f"{person.name or 'someone'} at {distance_m:.2f} m, {needed_m:.2f} m needed"
-            fault = "person_near" if distance_m < needed_m else "person_close"
-            yield Finding(fault, settings.signal, said, min(1.0, _CLOSE - distance_m / needed_m))
+        if person.name not in settings.ignore:
+            yield from _keeps_away(person, settings, near, close)
 
 
-def _robot_part(view: View, settings: Separation, age_s: float) -> tuple[float, float]:
-    """What the robot's own motion needs of the protective distance [m], and T_r + T_s [s].
+def _keeps_away(
+    person: NearObject, settings: Separation, near: _RobotPart, close: _RobotPart
+) -> Iterator[Finding]:
+    sane = isfinite(person.distance) and isfinite(person.velocity)
+    approach = max(settings.person_speed, -person.velocity) if sane else settings.person_speed
+    distance_m = person.distance if sane else 0.0
+    needed_m, slow_m = (fixed_m + approach * time_s for fixed_m, time_s in (near, close))
+    if distance_m < _CLOSE * slow_m:
+        said = f"{person.name or 'someone'} at {distance_m:.2f} m, {needed_m:.2f} m needed"
+        fault = "person_near" if distance_m < needed_m else "person_close"
+        yield Finding(fault, settings.signal, said, min(1.0, _CLOSE - distance_m / slow_m))
+
+
+def _robot_part(view: View, settings: Separation, age_s: float, at_full_speed: bool) -> _RobotPart:
+    """What the robot's own motion needs.
 
     T_r is not shorter than the measurement is old. Without the settings T_s is the longest time in which an
     axis comes to rest, and S_s = v_r T_s / 2, the way of an even braking.
     """
     limits = view.rules.limits
-    speed = limits.velocity if "person_near" in view.acting else np.abs(view.speed)
+    speed = limits.velocity if at_full_speed else np.abs(view.speed)
     robot_speed = settings.robot_speed
     if robot_speed is None:
         robot_speed = float(speed[limits.names.index("linear_x")])
