@@ -5,6 +5,8 @@ from math import cos, inf, nan, pi, sin
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.safety.rig import Rig, arm, odometry, scan, settings
 from tests.safety.signal_rig import SignalRig
@@ -326,6 +328,41 @@ def test_the_same_inputs_give_the_same_estimates():
         return [rig.tick().values.tobytes() for _ in range(150)]
 
     assert run() == run()
+
+
+_STATES = st.sampled_from(["well", "silent", "stuck", "no scan", "no number"])
+
+
+@given(st.lists(st.tuples(_STATES, _STATES, st.integers(1, 60)), max_size=8), st.booleans())
+def test_whatever_fails_nothing_unfit_is_used_without_a_fault(spells, estimate):
+    odometry_known = {"estimate_s": 1.0} if estimate else {"backups": ["odometry_2"]}
+    known = {"laser": {"backups": ["laser_2"], "frozen_s": 0.2}, "laser_2": LASER["laser_2"]}
+    rig = SignalRig({**known, "odometry": odometry_known, "odometry_2": ODOMETRY["odometry_2"]}).driving()
+    make = rig.sample
+    spoilt = {}
+    rig.sample = lambda topic, data, age_s=0.0: make(topic, spoilt.get(topic, data), age_s)
+    for first, second, ticks in spells:
+        for topic, state in (("laser", first), ("odometry", second)):
+            rig.silent.discard(topic)
+            rig.stuck.discard(topic)
+            spoilt.pop(topic, None)
+            if state == "silent":
+                rig.silent.add(topic)
+            elif state == "stuck":
+                rig.stuck.add(topic)
+            elif state != "well":
+                spoilt[topic] = EStop(False) if state == "no scan" else _senseless(topic)
+        for _ in range(ticks):
+            rig.tick()
+            told = {fault.subject for fault in rig.verdict.faults}
+            for topic, limit_s in (("laser", 0.3), ("odometry", 0.1)):
+                sample = rig.samples[topic]
+                unfit = rig.now_ns - sample.stamp_ns > limit_s * 1e9 or topic in spoilt
+                assert not unfit or topic in told, (topic, rig.verdict.faults)
+
+
+def _senseless(topic):
+    return odometry(nan) if topic == "odometry" else scan(1.0, angle_min=nan)
 
 
 def test_an_odometry_that_is_none_is_not_reckoned_from():

@@ -175,6 +175,13 @@ def test_a_signal_that_falls_silent_is_stale_and_not_frozen():
     assert not bench.monitor.frozen
 
 
+def test_a_signal_that_never_came_is_not_frozen():
+    bench = Bench(frozen_s=0.3)
+    bench.rate_hz = 0
+    bench.run(2, moving=True)
+    assert not bench.monitor.frozen
+
+
 def test_a_pause_of_the_tick_is_not_motion():
     bench = Bench(frozen_s=0.3)
     bench.run(0.1, moving=True, data=1)
@@ -191,6 +198,7 @@ def test_a_stuck_camera_stops_a_moving_robot_in_its_time_and_a_tick():
     assert rig.tick(2).mode == "stopping"
     assert rig.causes[0].startswith("signal_frozen: camera the same content for 0.3")
     rig.tick(100)
+    assert list(rig.kernel.frozen) == ["camera"]
     assert [cause.fault.id for cause in rig.kernel.reset(rig.sense())] == ["signal_frozen"]
     rig.stuck.clear()
     rig.tick(50)
