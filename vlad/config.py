@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, StrictBool, ValidationError, model_valida
 
 from vlad.messages import Kind
 from vlad.robot import Robot
+from vlad.safety.kinematics import Kinematics, KinematicsError
 from vlad.schema import Fraction, NotNegative, Positive, Section
 from vlad.settings_files import Values, merge, read_settings, read_toml
 
@@ -238,9 +239,14 @@ def load_robot(path: Path) -> Robot:
     if isinstance(workspace, dict) and isinstance(workspace.get("urdf"), str):
         values["workspace"] = {**workspace, "urdf": str(path.parent / workspace["urdf"])}
     try:
-        return Robot.model_validate(values)
+        robot = Robot.model_validate(values)
+        if robot.workspace is not None and robot.workspace.urdf is not None:
+            Kinematics(robot.workspace.urdf, robot.workspace.tip, tuple(robot.axes))
     except ValidationError as error:
         raise ConfigError(_problems(error, [(path, values)])) from None
+    except KinematicsError as error:
+        raise ConfigError([f"{path}: {error}"]) from None
+    return robot
 
 
 def load_settings(path: Path) -> tuple[Settings, Robot]:

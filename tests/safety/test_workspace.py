@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.safety.arm_rig import AXIS, CUBE, ZONE, ArmRig, limits
 from tests.safety.rig import TICK_NS, rover
+from vlad.config import ConfigError, load_robot
 from vlad.messages import EStop, Kind, Pose, Sample
 from vlad.robot import Workspace
 from vlad.safety.kinematics import Kinematics, KinematicsError
@@ -287,3 +288,22 @@ def test_the_pose_signal_is_judged_in_the_kernel():
 def test_a_base_that_carries_an_arm_may_have_a_workspace():
     workspace = Workspace.model_validate({"pose": "pose", "box": CUBE})
     assert TipWatch(rover(workspace=workspace), Limits(rover()), workspace).of_command(np.zeros(2)) == ()
+
+
+def test_a_limits_file_whose_description_does_not_fit_is_refused_with_file_and_reason(urdf, tmp_path):
+    path = tmp_path / "arm.toml"
+    text = """
+    name = "arm"
+    type = "arm"
+    command = "joint_velocity"
+    feedback = "joints"
+    axes.j0 = { velocity = 1.0, acceleration = 1.0 }
+    axes.j1 = { velocity = 1.0, acceleration = 1.0 }
+    workspace = { urdf = "arm.urdf", tip = "TIP", box = { min = [0, 0, 0], max = [1, 1, 1] } }
+    """
+    path.write_text(text.replace("TIP", "hand"))
+    assert load_robot(path).workspace.urdf == urdf
+    path.write_text(text.replace("TIP", "foot"))
+    with pytest.raises(ConfigError) as refused:
+        load_robot(path)
+    assert refused.value.problems == [f"{path}: {urdf} has no link 'foot' (workspace.tip)"]
