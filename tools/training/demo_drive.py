@@ -35,6 +35,7 @@ from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
 from vlad.robot import Robot
 from vlad.safety.kernel import Inputs, Kernel, Verdict
+from vlad.safety.view import GuardReport
 
 TIME_LIMIT_S = 45.0
 FRAME_TICKS = 10  # from one picture, scan and inference to the next
@@ -137,7 +138,14 @@ class Drive:
 
     def _judge(self) -> Verdict:
         now_ns = self._clock.now_ns()
-        inputs = Inputs(now_ns, self._samples, self._follower.step(now_ns), self._instruction)
+        inputs = Inputs(
+            now_ns,
+            self._samples,
+            self._follower.step(now_ns),
+            self._instruction,
+            listeners=1,
+            guard=GuardReport(now_ns, "watching"),
+        )
         if self._kernel.mode is Mode.DISARMED:
             self._kernel.arm(inputs)
         return self._kernel.judge(inputs)
