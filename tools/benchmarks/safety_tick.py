@@ -170,7 +170,12 @@ class World:
         moving = self.robot.command is not Kind.TWIST
         position, velocity = (self.position, self.velocity) if moving else (still, still)
         return JointState(
-            NAMES, np.float32(position), np.float32(velocity), still, np.float32(40) + still, still
+            NAMES,
+            position.astype(np.float32),
+            velocity.astype(np.float32),
+            still,
+            still + np.float32(40),
+            still,
         )
 
     def _odometry(self) -> Odometry:
