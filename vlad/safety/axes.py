@@ -144,8 +144,13 @@ class RecentCommands:
         self._past[self._next] = velocity
         self._next = (self._next + 1) % len(self._past)
 
-    def beyond(self, measured: Vector) -> Vector:
-        """How far each measured velocity is from all that was commanded, less what is normal."""
+    def beyond(self, measured: Vector) -> Vector | None:
+        """How far each measured velocity is from all that was commanded, less what is normal.
+
+        None: as commanded just now, whatever was before.
+        """
+        if (np.abs(measured - self._past[self._next - 1]) <= self._margin).all():
+            return None
         high = self._past.max(axis=0) + self._margin
         low = self._past.min(axis=0) - self._margin
         beyond: Vector = np.maximum(measured - high, low - measured)

@@ -98,6 +98,7 @@ class Surroundings:
         self._scans = tuple(Scan(laser) for laser in settings.lasers)
         self._x = self._y = self._distance = _EMPTY
         self._lags: Vector = _EMPTY
+        self._sectors: list[tuple[float, float]] = []
         self._covered = {1: False, -1: False}
         self._reach: list[tuple[float, float]] = []
         self._stamp_ns = 0
@@ -131,7 +132,9 @@ class Surroundings:
             self._distance = np.concatenate([_EMPTY, *(scan.distance for scan in seen)])
             self._lags = np.repeat(np.array(lags), [len(scan.x) for scan in seen])
         sectors = [scan.sector for scan in seen]
-        self._covered = {1: _covers(sectors, 0.0), -1: _covers(sectors, pi)}
+        if sectors != self._sectors:
+            self._sectors = sectors
+            self._covered = {1: _covers(sectors, 0.0), -1: _covers(sectors, pi)}
 
     def free_m(self, linear: float, angular: float, now_ns: int) -> float:
         """How far the base can go along the way that these speeds lead (m/s, rad/s), before it touches.

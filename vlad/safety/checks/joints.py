@@ -30,7 +30,7 @@ def deviation(view: View) -> Iterator[Finding]:
     if motion is None or motion.velocity is None:
         return
     beyond = view.commands.beyond(motion.velocity)
-    if (beyond > 0).any():
+    if beyond is not None and (beyond > 0).any():
         axis = int((beyond / view.rules.limits.velocity).argmax())
         yield Finding("base_deviation", view.rules.limits.names[axis], f"at {motion.velocity[axis]:.3f}")
 
