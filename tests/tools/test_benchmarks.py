@@ -13,6 +13,7 @@ from tools.benchmarks.report import at_least, at_most, percentiles
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = {
+    "faults": ["--signals", "camera", "--kinds", "off"],
     "jitter": ["--seconds", "1"],
     "latency": ["--seconds", "2", "--presses", "3"],
     "ingest": ["--seconds", "2"],

@@ -16,6 +16,7 @@ import zmq
 from tests.fake_daemon import Served
 from tools.injection import processes
 from tools.injection.kinds import Kind
+from tools.injection.plan import Planned, run_planned
 from tools.injection.proxy import Proxy
 from tools.injection.remote import InjectionError, Injector, check_allowed
 from vlad.clock import SystemClock
@@ -336,3 +337,19 @@ def test_a_command_that_is_refused_says_why(tmp_path, sleeper):
     done = inject("process", "kill", "--run-dir", tmp_path)
     assert done.returncode == 1
     assert "kill needs --pid" in done.stderr
+
+
+def test_a_plan_goes_wrong_on_time(tmp_path):
+    run_dir, listen = tmp_path / "run", tmp_path / "drivers"
+    run_dir.mkdir()
+    plan = [Planned("camera", Kind.OFF, 0.0, None), Planned("imu", Kind.STUCK, 3600.0, None)]
+    ended = threading.Event()
+    proxy = threading.Thread(target=run_planned, args=(run_dir, listen, plan, lambda: not ended.is_set()))
+    proxy.start()
+    try:
+        with Injector(listen) as injector:
+            topics = injector.list()["topics"]
+        assert {topic: row["kind"] for topic, row in topics.items()} == {"camera": "off", "imu": "ok"}
+    finally:
+        ended.set()
+        proxy.join()

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> Report:
     rows: dict[str, Any] = {}
     with rig({}) as bench:
         listen = _start(bench)
-        stage = Stage(bench.run_dir, listen, robot, SystemClock())
+        stage = Stage(bench.run_dir, listen, listen, robot, SystemClock())
         try:
             for number in range(arguments.trials):
                 for signal, kind in cells:

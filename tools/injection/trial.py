@@ -65,12 +65,12 @@ def worlds() -> list[tuple[int, str]]:
 
 
 class Stage:
-    """Everything between two trials: the daemon in RUN, the drivers and the proxy in DIR, the rover."""
+    """What stays from trial to trial: daemon in `run_dir`, proxy in `listen`, simulator in `sim_dir`."""
 
-    def __init__(self, run_dir: Path, listen: Path, robot: Robot, clock: Clock) -> None:
+    def __init__(self, run_dir: Path, listen: Path, sim_dir: Path, robot: Robot, clock: Clock) -> None:
         self._clock = clock
         self._client = Client(run_dir)
-        self._simulator = Simulator(listen)
+        self._simulator = Simulator(sim_dir)
         self._injector = Injector(listen)
         self._witness = Witness(listen, robot, clock)
         self._worlds = worlds()
@@ -89,7 +89,7 @@ class Stage:
 
     def try_one(self, signal: str, kind: Kind, expected: Expected) -> Outcome:
         """Drive, inject, watch, clear. TrialError where the rover cannot be made to drive."""
-        self._drive()
+        self.drive()
         self._witness.begin()
         at_ns = self._injector.set(signal, kind)["now_ns"]
         notes = self._watch(at_ns, expected)
@@ -107,7 +107,7 @@ class Stage:
                 break
         return notes
 
-    def _drive(self) -> None:
+    def drive(self) -> None:
         """Put the rover where it has a long way to go, arm it, and wait until it is on its way."""
         end_s = time.monotonic() + _PATIENCE_S
         while time.monotonic() < end_s:
