@@ -130,7 +130,7 @@ def test_all_signals_are_looked_at_in_turn_and_each_at_once_when_it_matters():
     bench = Bench(others=9)
     bench.run(3)
     bench.count.off_clock += 1
-    assert bench.run(0.05) == ["signal_clock"]
+    assert bench.run(0.1) == ["signal_clock"]
     bench = Bench(others=99)
     bench.run(3, closely=True)
     bench.count.off_clock += 1

@@ -1,15 +1,15 @@
 """How each signal behaves over time: its rate, its gaps, what is refused of it, and whether it is frozen.
 
-Counts are looked at over a window of a second, of ten periods where those last longer: one or two signals a
-turn, all of them in every turn once the robot is armed and something is wrong. What was found stays until the
-signal's next turn. Frozen content is looked for with every new sample of the signals that may not freeze.
+Counts are looked at over a window of a second, of ten periods where those last longer: one signal a turn, all
+of them in every turn once the robot is armed and something is wrong. What was found stays until the signal's
+next turn. Frozen content is looked for with every new sample of the signals that may not freeze.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -24,8 +24,6 @@ _WINDOW_NS = NS_PER_S
 _WINDOW_PERIODS = 10
 _STEPS = 4
 """The window moves on in steps of this part of it."""
-_AT_ONCE = 2
-"""Signals looked at in a turn while all is well."""
 _LONGEST_NS = 100_000_000
 """A turn accounts for no more moving time than this: what passes while nobody judges is not known."""
 _LOOKED_AT_BYTES = 4096
@@ -69,27 +67,27 @@ class SignalMonitor:
     def _compare(self, samples: Mapping[str, Sample]) -> None:
         for content in self._contents:
             sample = samples.get(content.topic)
-            if sample is None:
-                continue
-            if sample is not content.sample:
+            if sample is not content.sample and sample is not None:
                 content.see(sample, self._moved_ns)
-            if content.repeats and self._moved_ns - content.changed_ns > content.frozen_ns:
-                still_s = (self._moved_ns - content.changed_ns) / NS_PER_S
-                self.frozen[content.topic] = f"the same content for {still_s:.2f} s of motion"
-            else:
+            still_ns = self._moved_ns - content.changed_ns
+            if content.repeats and still_ns > content.frozen_ns:
+                text = f"the same content for {still_ns / NS_PER_S:.2f} s of motion"
+                self.frozen[content.topic] = text
+            elif self.frozen:
                 self.frozen.pop(content.topic, None)
 
     def _count(self, inputs: Inputs, closely: bool) -> None:
-        looked_at = len(self._conducts) if closely else min(_AT_ONCE, len(self._conducts))
+        if not self._conducts:
+            return
         changed = False
-        for _ in range(looked_at):
-            conduct = self._conducts[self._next]
+        for _ in self._conducts if closely else (None,):
             self._next = (self._next + 1) % len(self._conducts)
+            conduct = self._conducts[self._next]
             counts = inputs.counts.get(conduct.topic)
             if counts is not None:
                 before = conduct.findings
                 conduct.look(counts, inputs.samples.get(conduct.topic), inputs.now_ns)
-                changed = changed or bool(before or conduct.findings)
+                changed = changed or before is not conduct.findings
         if changed:
             self.findings = tuple(found for conduct in self._conducts for found in conduct.findings)
 
@@ -119,87 +117,100 @@ class _Content:
 class _Conduct:
     """The counts of one signal as they stood over the last window, and what is wrong with them."""
 
-    __slots__ = ("_limits", "_marks", "_rate_hz", "_window_ns", "findings", "topic")
+    __slots__ = ("_high_hz", "_limits", "_low_hz", "_marks", "_rate_hz", "_step_ns", "_window_ns", "findings",
+                 "topic")  # fmt: skip
 
     def __init__(self, topic: str, settings: SignalSettings, limits: SafetySettings) -> None:
         self.topic = topic
         self.findings: tuple[Finding, ...] = ()
         self._rate_hz = settings.rate_hz
-        periods_ns = round(_WINDOW_PERIODS * NS_PER_S / self._rate_hz) if self._rate_hz else 0
+        self._low_hz = settings.rate_hz * (1 - limits.rate_tolerance)
+        self._high_hz = settings.rate_hz * (1 + limits.rate_tolerance)
+        periods_ns = round(_WINDOW_PERIODS * NS_PER_S / settings.rate_hz) if settings.rate_hz else 0
         self._window_ns = max(_WINDOW_NS, periods_ns)
+        self._step_ns = self._window_ns // _STEPS
         self._limits = limits
         self._marks: deque[_Mark] = deque()
 
     def look(self, counts: Counts, sample: Sample | None, now_ns: int) -> None:
         """Compare the counts with those of a window ago."""
-        received_ns = sample.received_ns if sample is not None else 0
-        mark = (now_ns, counts.received, counts.gaps, counts.refused, counts.off_clock, received_ns)
+        came_ns = sample.received_ns if sample is not None else 0
+        now = (now_ns, counts.received, counts.gaps, counts.refused, counts.off_clock, came_ns)
         marks = self._marks
-        if not marks or now_ns - marks[-1][0] >= self._window_ns // _STEPS:
-            marks.append(mark)
-        while len(marks) > 1 and now_ns - marks[1][0] >= self._window_ns:
-            marks.popleft()
+        if not marks or now_ns - marks[-1][0] >= self._step_ns:
+            marks.append(now)
+            while len(marks) > 1 and now_ns - marks[1][0] >= self._window_ns:
+                marks.popleft()
         if now_ns - marks[0][0] >= self._window_ns:
-            self.findings = self._judge(marks[0], mark)
+            self.findings = self._judge(marks[0], now)
 
     def _judge(self, before: _Mark, now: _Mark) -> tuple[Finding, ...]:
-        limits, found = self._limits, []
-        received, gaps, refused, off_clock = (now[k] - before[k] for k in range(1, 5))
-        if before[1] and self._rate_hz:
-            rate_hz = _rate_hz(before, now)
-            low, high = (
-                self._rate_hz * (1 - limits.rate_tolerance),
-                self._rate_hz * (1 + limits.rate_tolerance),
-            )
-            if not low <= rate_hz <= high:
+        began_ns, received, gaps, refused, off_clock, came_ns = before
+        found: tuple[Finding, ...] = ()
+        if received and self._rate_hz:
+            rate_hz = _rate_hz(now[1] - received, now[5] - came_ns, now[0] - came_ns)
+            if not self._low_hz <= rate_hz <= self._high_hz:
                 text = f"{rate_hz:.1f} Hz, nominal {self._rate_hz:.1f} Hz"
-                found.append(Finding("signal_rate", self.topic, text))
-        if gaps and gaps > limits.gap_fraction * (received + gaps):
-            text = f"{gaps} of {received + gaps} messages missing"
-            found.append(Finding("signal_gaps", self.topic, text, gaps / (received + gaps)))
-        if refused * NS_PER_S > limits.bad_hz * (now[0] - before[0]):
-            text = f"{refused * NS_PER_S / (now[0] - before[0]):.1f} messages/s refused"
-            found.append(Finding("signal_bad", self.topic, text))
-        if off_clock:
-            text = f"{off_clock} messages with a stamp that cannot be"
-            found.append(Finding("signal_clock", self.topic, text))
-        return tuple(found)
+                found += (Finding("signal_rate", self.topic, text),)
+        if now[2] != gaps:
+            found += self._gaps(now[2] - gaps, now[1] - received)
+        if now[3] != refused:
+            bad_hz = (now[3] - refused) * NS_PER_S / (now[0] - began_ns)
+            if bad_hz > self._limits.bad_hz:
+                found += (Finding("signal_bad", self.topic, f"{bad_hz:.1f} messages/s refused"),)
+        if now[4] != off_clock:
+            text = f"{now[4] - off_clock} messages with a stamp that cannot be"
+            found += (Finding("signal_clock", self.topic, text),)
+        return found
+
+    def _gaps(self, missing: int, received: int) -> tuple[Finding, ...]:
+        part = missing / (received + missing)
+        if part <= self._limits.gap_fraction:
+            return ()
+        text = f"{missing} of {received + missing} messages missing"
+        return (Finding("signal_gaps", self.topic, text, part),)
 
 
-def _rate_hz(before: _Mark, now: _Mark) -> float:
-    """Samples a second between the newest ones of two marks; less once the next one is overdue."""
-    received = now[1] - before[1]
-    came_ns = now[5] - before[5]
-    overdue_ns = (now[0] - before[5]) * received // (received + 1)
-    return received * NS_PER_S / max(1, came_ns, overdue_ns)
+def _rate_hz(received: int, came_ns: int, passed_ns: int) -> float:
+    """Samples a second: `received` in `came_ns` from newest to newest; less once the next one is overdue."""
+    return received * NS_PER_S / max(1, came_ns, passed_ns * received // (received + 1))
 
 
 def fingerprint(data: Data) -> object:
-    """Something that is equal for equal content, and hardly ever otherwise. Cheap: arrays are sampled.
+    """Something that is equal for equal content, and hardly ever otherwise. Cheap: large arrays are sampled.
 
-    NaN differs from itself, so that what is not measured never counts as frozen.
+    A number that is NaN differs from itself, so that what is not measured never counts as frozen.
     """
-    match data:
-        case Image():
-            return data.encoding, data.pixels.shape, _checksum(data.pixels)
-        case CompressedImage():
-            return len(data.data), zlib.crc32(data.data[-_LOOKED_AT_BYTES:])
-        case LaserScan():
-            return data.angle_min, data.angle_increment, data.range_max, _checksum(data.ranges)
-        case PointCloud():
-            return data.fields, data.points.shape, _checksum(data.points)
-        case JointState():
-            rows = (data.position, data.velocity, data.effort, data.temperature, data.current)
-            return data.names, *(None if row is None else _checksum(row) for row in rows)
-        case _:
-            return data
+    make = _PRINTS.get(type(data))
+    return data if make is None else make(data)
 
 
-def _checksum(array: NDArray[Any]) -> int:
-    """CRC-32 of all of a small array, else of values that lie evenly all over it.
+def _of_jpeg(image: CompressedImage) -> object:
+    """Its end is enough: in a compressed file every change runs on to it."""
+    return len(image.data), zlib.crc32(image.data[-_LOOKED_AT_BYTES:])
+
+
+def _of_joints(joints: JointState) -> object:
+    rows = (joints.position, joints.velocity, joints.effort, joints.temperature, joints.current)
+    return joints.names, *[None if row is None else row.tobytes() for row in rows]
+
+
+def _content(array: NDArray[Any]) -> object:
+    """All of a small array; of a large one the CRC-32 of values that lie evenly all over it.
 
     The step is odd: an even one would meet the same columns of each row.
     """
-    flat = array.reshape(-1)
-    step = -(-flat.nbytes // _LOOKED_AT_BYTES)
-    return zlib.crc32(flat[:: step | 1].tobytes())
+    if array.nbytes <= _LOOKED_AT_BYTES:
+        return array.tobytes()
+    step = -(-array.nbytes // _LOOKED_AT_BYTES) | 1
+    return zlib.crc32(array.reshape(-1)[::step].tobytes())
+
+
+_PRINTS: dict[type[Data], Callable[[Any], object]] = {
+    Image: lambda image: (image.encoding, image.pixels.shape, _content(image.pixels)),
+    CompressedImage: _of_jpeg,
+    LaserScan: lambda scan: (scan.angle_min, scan.angle_increment, scan.range_max, _content(scan.ranges)),
+    PointCloud: lambda cloud: (cloud.fields, cloud.points.shape, _content(cloud.points)),
+    JointState: _of_joints,
+}
+"""Where the data itself will not do: comparing arrays gives arrays."""

@@ -15,8 +15,9 @@ from vlad.safety.view import View, Watched
 
 def present(view: View) -> Iterator[Finding]:
     samples, now_ns, sources = view.inputs.samples, view.inputs.now_ns, view.sources
+    some = bool(sources.topics or sources.estimates)
     for signal in view.rules.watched:
-        if sources.stands_in(signal.topic):
+        if some and sources.stands_in(signal.topic):
             continue
         sample = samples.get(signal.topic)
         if sample is None:
