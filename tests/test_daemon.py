@@ -145,6 +145,34 @@ def test_a_camera_that_stops_leads_to_a_stop_with_its_reason_in_the_event_log(mo
     assert events
 
 
+def test_a_motor_driver_that_ends_is_missed_while_moving(moving):
+    assert moving.call("status")["commands"]["listeners"] == 1
+    moving.motor.close()
+    status = await_status(moving, lambda status: status["mode"] in ("stopping", "stopped"))
+    assert "no_driver" in [fault["id"] for fault in status["faults"]]
+    assert status["commands"]["listeners"] == 0
+
+
+def test_a_backup_camera_takes_over_and_the_policy_goes_on():
+    spare = {"camera": CAMERA["camera"] | {"max_age_s": 0.3, "backups": ["spare"]}, "spare": CAMERA["camera"]}
+    with rig(spare, realtime=QUIET) as made:
+        made.policy["bundle"] = str(write_policy(made.folder / "models" / "bench", "camera", 32, rounds=0))
+        made.start_daemon("vlad", "--config", made.write_settings())
+        camera = made.feed(FEED)
+        made.feed(["spare:image:30:64x48"])
+        with CommandReceiver(made.commands) as made.motor:
+            made.arm()
+            await_command(made, CommandMode.RUN)
+            made.processes[camera].kill()
+            status = await_status(made, lambda status: status["signals"]["camera"]["source"] == "spare")
+            assert [fault["id"] for fault in status["faults"]] == ["signal_replaced"]
+            inferred = status["policy"]["inferences"]
+            status = await_status(made, lambda status: status["policy"]["inferences"] > inferred + 30)
+            assert status["mode"] == "active"
+            assert await_status(made, lambda status: status["computer"])["computer"]["memory"] > 0
+        assert not [event for event in made.call("events", limit=100) if "stopping" in event["text"]]
+
+
 def await_events(made, what, timeout_s=5.0):
     end_s = time.monotonic() + timeout_s
     while time.monotonic() < end_s:

@@ -38,8 +38,8 @@ def report(**changes: Any) -> Row:
         "task": "go to the red ball",
         "tick": {"hz": 100, "count": 75_420, "early": 7_000, "missed": 0, "late_1ms": 12, "late_5ms": 0,
                  "late_p50_ms": 0.026, "late_p99_ms": 0.065},
-        "commands": {"sent": 82_420, "mode": "run", "kind": "twist", "names": ["linear_x", "angular_z"],
-                     "values": [0.3, -0.12]},
+        "commands": {"sent": 82_420, "listeners": 1, "mode": "run", "kind": "twist",
+                     "names": ["linear_x", "angular_z"], "values": [0.3, -0.12]},
         "signals": {
             "camera": signal("image"),
             "laser": signal("laser_scan", rate_hz=10.0, bad={"truncated": 4, "not_finite": 1}),
@@ -52,6 +52,8 @@ def report(**changes: Any) -> Row:
         "parts": {"watchdog": {"state": "running", "critical": True, "restarts": 0, "error": ""},
                   "inference": {"state": "restarting", "critical": False, "restarts": 2,
                                 "error": "OSError: x"}},
+        "computer": {"cpu": 0.42, "memory": 0.5, "gpu_memory": None, "disk": 0.9,
+                     "celsius": 51.3, "age_s": 0.4},
         "realtime": {"fifo": "applied", "memory": "refused: Operation not permitted", "cpus": "off"},
     }  # fmt: skip
     return status | changes

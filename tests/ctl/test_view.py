@@ -26,7 +26,8 @@ def test_a_healthy_robot_shows_everything_that_counts() -> None:
     for part in ("rover", "ACTIVE", "SAFE", "go to the red ball", "camera", "30.0 Hz", "12 ms", "12,345",
                  "laser bad: truncated 4, not_finite 1", "cam_left 17", "demo 1 running", "p99 8.10 ms",
                  "missed 0", "linear_x +0.300", "restarting (2 restarts; OSError: x)", "fifo applied",
-                 "memory refused: Operation not permitted"):  # fmt: skip
+                 "memory refused: Operation not permitted", "1 motor driver)",
+                 "cpu 42%, memory 50%, disk 90%, 51 degrees"):  # fmt: skip
         assert part in text
     assert "cannot be armed" not in text
 
@@ -55,6 +56,22 @@ def test_a_latched_estop_says_why_and_how_to_release_it() -> None:
 def test_a_signal_that_never_came_stands_out() -> None:
     text = drawn(status_view(report(signals={"camera": signal("image", age_s=None, rate_hz=None)})))
     assert "never" in text
+
+
+def test_a_signal_that_another_feeds_or_that_is_frozen_says_so() -> None:
+    signals = {
+        "camera": signal("image", source="camera2"),
+        "odometry": signal("odometry", source="estimate"),
+        "laser": signal("laser_scan", source="laser", frozen=True),
+    }
+    text = drawn(status_view(report(signals=signals)))
+    for part in ("camera <- camera2", "odometry <- estimate", "laser frozen"):
+        assert part in text
+
+
+def test_a_robot_without_a_motor_driver_says_so() -> None:
+    text = drawn(status_view(report(commands={"sent": 3, "listeners": 0})))
+    assert "(3 sent, 0 motor drivers)" in text
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])

@@ -123,6 +123,23 @@ def sensors(robot):
     context.destroy(linger=0)
 
 
+def test_it_acknowledges_vlads_commands_and_never_stops_of_its_own(robot, sensors):
+    robot.command("run", 0.2)
+    robot.until(lambda state: state.mode == "run")
+    seen = sensors(lambda seen: len(seen.get("command_ack", ())) > 20)["command_ack"]
+    acks = [sample.data for sample in seen]
+    assert {ack.mode for ack in acks} == {CommandMode.RUN}
+    assert all(0 <= sample.stamp_ns - sample.data.command_stamp_ns < 0.5e9 for sample in seen)
+    assert acks[-1].seq > acks[0].seq
+    periods_s = np.diff([sample.stamp_ns for sample in seen]) / 1e9
+    assert np.median(periods_s) == pytest.approx(0.05, abs=0.02)
+    robot.hush()
+    robot.until(lambda state: state.mode == "stop1")
+    acks = [s.data for s in sensors(lambda seen: len(seen.get("command_ack", ())) > 5)["command_ack"]]
+    assert acks[-1].mode is CommandMode.STOP1
+    assert len({(ack.seq, ack.command_stamp_ns) for ack in acks[-3:]}) == 1
+
+
 def test_every_signal_of_the_rover_comes_with_its_type(sensors):
     seen = sensors(lambda seen: set(seen) == set(TOPICS) and len(seen["camera"]) >= 3)
     image = seen["camera"][-1].data
