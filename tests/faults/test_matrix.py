@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tools.benchmarks.rig import ROOT
-from tools.injection.expected import EXPECTED, INCIDENTAL, KINDS, ROBUST, SIGNALS, none, report, slow, stop
+from tools.injection.expected import BUSY, EXPECTED, INCIDENTAL, KINDS, SIGNALS, none, report, slow, stop
 from tools.injection.kinds import Kind
 from tools.injection.trial import judge, worlds
 from tools.injection.witness import Envelope, Notes
@@ -35,7 +35,7 @@ def test_every_row_names_faults_of_the_table_or_says_why_there_are_none():
         assert bool(row.why) == (row.reaction == "none") == (not row.faults), cell
         assert (row.within_s > 0) is (row.reaction == "stop"), cell
         assert row.watch_s > row.within_s + 0.5, cell
-    assert set(FAULTS) >= INCIDENTAL | ROBUST
+    assert set(FAULTS) >= INCIDENTAL | BUSY
 
 
 def test_a_stop_is_expected_only_of_faults_that_stop():
@@ -69,7 +69,7 @@ def notes(stop_ms=None, modes=("active",), **faults_ms):
 
 
 def test_a_stop_with_its_fault_is_right_and_timed():
-    outcome = judge(notes(150, signal_stale=149), AT_NS, stop(0.2, "signal_stale"))
+    outcome = judge(notes(150, signal_stale=149), AT_NS, stop(0.2, "signal_stale"), "camera")
     assert outcome.ok
     assert outcome.stop_s == 0.15
 
@@ -86,7 +86,7 @@ def test_a_stop_with_its_fault_is_right_and_timed():
     ],
 )
 def test_what_is_otherwise_than_expected_is_said(seen, expected, verdict):
-    outcome = judge(seen, AT_NS, expected)
+    outcome = judge(seen, AT_NS, expected, "camera")
     assert not outcome.ok
     assert verdict in outcome.verdict
 
@@ -101,7 +101,15 @@ def test_what_is_otherwise_than_expected_is_said(seen, expected, verdict):
     ],
 )
 def test_what_is_as_expected_is_right(seen, expected):
-    assert judge(seen, AT_NS, expected).ok
+    assert judge(seen, AT_NS, expected, "camera").ok
+
+
+def test_a_stop_that_the_computer_caused_tells_nothing():
+    seen = notes(150, signal_stale=149)
+    seen.stopped_by = "stop1 silence"
+    assert judge(seen, AT_NS, stop(0.2, "signal_stale"), "camera").spoiled
+    assert not judge(seen, AT_NS, stop(0.2, "signal_stale"), "command").spoiled
+    assert judge(notes(150, overrun_stop=1), AT_NS, none("because"), "command").spoiled
 
 
 # the envelope -----------------------------------------------------------------------------------------------

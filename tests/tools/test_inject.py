@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -353,3 +354,14 @@ def test_a_plan_goes_wrong_on_time(tmp_path):
     finally:
         ended.set()
         proxy.join()
+
+
+@pytest.mark.parametrize("fault", ["stall", "gil", "wall"])
+def test_a_host_is_asked_for_what_it_can_do(tmp_path, fault):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "host.sock"))
+        listening.settimeout(TIMEOUT_S)
+        words = ("--host", tmp_path / "host.sock", "--run-dir", tmp_path, "--seconds", "0.5")
+        done = inject("process", fault, *words)
+        assert done.returncode == 0, done.stderr
+        assert listening.recv(100).split() == [fault.encode(), b"0.5"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import psutil
 
 from tools.benchmarks.report import Report, at_least, at_most, machine
 from tools.benchmarks.rig import ROOT, Rig, rig
@@ -53,14 +55,20 @@ def run(arguments: argparse.Namespace) -> Report:
     return Report("faults", {**machine(), "settings": _SETTINGS.name}, rows, _targets(rows))
 
 
+def _hasten(bench: Rig, index: int) -> None:
+    """What stands in for wires and motors must not wait for its turn, where this user may say so."""
+    with contextlib.suppress(psutil.AccessDenied):
+        psutil.Process(bench.processes[index].pid).nice(-10)
+
+
 def _start(bench: Rig) -> Any:
     """Daemon and guard in RUN; proxy and simulator in the folder that is returned."""
     listen = bench.folder / "drivers"
     words = ("--config", _SETTINGS, "--run-dir", bench.run_dir)
     bench.start_daemon("vlad", *words, "--state-dir", bench.folder / "state")
     bench.start("vlad.guard", *words)
-    bench.start("tools.injection", "proxy", "--run-dir", bench.run_dir, "--listen", listen)
-    bench.start("tools.sim", "--run-dir", listen)
+    _hasten(bench, bench.start("tools.injection", "proxy", "--run-dir", bench.run_dir, "--listen", listen))
+    _hasten(bench, bench.start("tools.sim", "--run-dir", listen))
     return listen
 
 
@@ -88,6 +96,7 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "stop_ms": None if outcome.stop_s is None else round(1000 * outcome.stop_s, 1),
         "stopped_by": outcome.stopped_by,
         "outside": list(outcome.outside),
+        "spoiled": outcome.spoiled,
     }
 
 

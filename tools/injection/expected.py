@@ -53,8 +53,8 @@ INCIDENTAL = frozenset(
     {"obstacle", "obstacle_ahead", "collision_predicted", "chunk_envelope", "step_deviation", "chunk_jump"}
 )
 """What may happen to any robot that drives: it proves neither a reaction nor a false alarm."""
-ROBUST = frozenset({"signal_rate", "signal_gaps", "overrun", "queue_overflow", "cpu_high", "inference_late"})
-"""What a loaded computer may cause beside the fault that is tried; no false alarm of a `none`."""
+BUSY = frozenset({"overrun", "queue_overflow", "cpu_high", "inference_late"})
+"""What a loaded computer may cause beside the fault that is tried."""
 
 _UNREAD = "not required, and no limit of the rover is judged by it"
 _UPSIDE_DOWN = "a picture upside down is well formed; only the policy could know"

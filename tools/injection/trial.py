@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.injection.expected import INCIDENTAL, ROBUST, Expected
-from tools.injection.kinds import Kind
+from tools.injection.expected import BUSY, INCIDENTAL, Expected
+from tools.injection.kinds import COMMANDS, Kind
 from tools.injection.remote import Injector
 from tools.injection.witness import Notes, Witness
 from tools.sim.remote import Simulator
@@ -29,7 +29,11 @@ _FIRST_SEED = 3_000_000
 _WORLDS = 300
 _PATIENCE_S = 30.0
 _NO_DRIVE_S = 6.0
+_CALM_S = 15.0
+"""A second, or ten periods of a slow signal, and what the fault needs to clear."""
+_BEFORE_S = 0.05
 _AFTER_STOP_S = 0.3
+_TRIES = 3
 _STEP_S = 0.01
 _INSTRUCTION_S = 0.5
 
@@ -50,6 +54,8 @@ class Outcome:
     stop_s: float | None
     stopped_by: str
     outside: tuple[str, ...]
+    spoiled: bool
+    """The computer was too busy for its own part in this: it tells nothing about the fault."""
 
 
 def worlds() -> list[tuple[int, str]]:
@@ -88,14 +94,22 @@ class Stage:
             owned.close()
 
     def try_one(self, signal: str, kind: Kind, expected: Expected) -> Outcome:
-        """Drive, inject, watch, clear. TrialError where the rover cannot be made to drive."""
+        """Drive, inject, watch, clear; again where the computer spoiled it. TrialError if it does not drive."""
+        for _ in range(_TRIES):
+            outcome = self._try_once(signal, kind, expected)
+            if not outcome.spoiled:
+                break
+        return outcome
+
+    def _try_once(self, signal: str, kind: Kind, expected: Expected) -> Outcome:
         self.drive()
         self._witness.begin()
+        time.sleep(_BEFORE_S)
         at_ns = self._injector.set(signal, kind)["now_ns"]
         notes = self._watch(at_ns, expected)
         self._injector.clear()
         self._client.call("disarm")
-        return judge(notes, at_ns, expected)
+        return judge(notes, at_ns, expected, signal)
 
     def _watch(self, at_ns: int, expected: Expected) -> Notes:
         end_ns = at_ns + round(expected.watch_s * NS_PER_S)
@@ -117,13 +131,24 @@ class Stage:
             self._injector.clear()
             self._simulator.release()
             self._simulator.reset(seed)
-            time.sleep(_INSTRUCTION_S)
+            self._calm_down()
             self._arm(end_s)
             self._text = f"go to the {wordings(name)[0]}"
             if self._is_driving():
                 return
             self._client.call("disarm")
         raise TrialError(f"the rover does not drive: {self._against()}")
+
+    def _calm_down(self) -> None:
+        """Wait until the trial before shows no more, and the rover has heard that there is nothing to do."""
+        end_s = time.monotonic() + _CALM_S
+        time.sleep(_INSTRUCTION_S)
+        while time.monotonic() < end_s:
+            self._client.call("reset")
+            faults = {row["id"] for row in self._client.call("status")["faults"]}
+            if faults <= INCIDENTAL | BUSY:
+                return
+            time.sleep(10 * _STEP_S)
 
     def _arm(self, end_s: float) -> None:
         while time.monotonic() < end_s:
@@ -163,7 +188,7 @@ class Stage:
             self._speaker.publish(Instruction(self._text, "speech"))
 
 
-def judge(notes: Notes, at_ns: int, expected: Expected) -> Outcome:
+def judge(notes: Notes, at_ns: int, expected: Expected, signal: str) -> Outcome:
     """What was seen against what was expected."""
     shown = {fault for fault, seen_ns in notes.faults.items() if seen_ns >= at_ns}
     stop_s = None if notes.stopped_ns is None else max(0, notes.stopped_ns - at_ns) / NS_PER_S
@@ -176,12 +201,13 @@ def judge(notes: Notes, at_ns: int, expected: Expected) -> Outcome:
         stop_s=None if stop_s is None else round(stop_s, 4),
         stopped_by=notes.stopped_by,
         outside=tuple(notes.outside),
+        spoiled="overrun_stop" in shown or (signal not in COMMANDS and "silence" in notes.stopped_by),
     )
 
 
 def _objection(shown: set[str], stop_s: float | None, notes: Notes, expected: Expected) -> str:
     if expected.reaction == "none":
-        unexpected = shown - INCIDENTAL - ROBUST
+        unexpected = shown - INCIDENTAL - BUSY - {"signal_rate", "signal_gaps"}
         return f"not expected: {', '.join(sorted(unexpected))}" if unexpected else ""
     if expected.faults.isdisjoint(shown):
         return f"none of {', '.join(sorted(expected.faults))} showed"
