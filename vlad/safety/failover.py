@@ -9,7 +9,7 @@ signal itself. Where no source is healthy the signal's own fault is raised, unle
 
 Only while the robot is armed, and once per failure: the time runs on until the signal was healthy for
 `safety.failback_s`. The estimate's uncertainty grows with time and counts against the robot: the estimated
-velocity is that much larger, so that it soon confirms no standstill.
+velocity is that much larger, so that it confirms no standstill, the estimated orientation that much steeper.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _IMU_NS = NS_PER_S // 2
 _UNCERTAIN_AT_ONCE, _UNCERTAIN_PER_S = 0.05, 0.15
 """Of the velocity limits, by which an estimated velocity may be wrong. The first is more than standstill
 (motion.REST_FRACTION), their sum less than what a healthy base may deviate from its command."""
+_TILTS_RAD_PER_S = 0.05
+"""An estimated orientation may be wrong by this, and is farther from upright by as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ def _turned(feed: _Feed, last: Sample, imu: Imu, inputs: Inputs) -> tuple[str, S
         stamp_ns = max(sample.stamp_ns, last.stamp_ns)
         dt_s = (stamp_ns - last.stamp_ns) / NS_PER_S
         turned = turn(imu.orientation, sample.data.angular_velocity, dt_s)
-        data = replace(sample.data, orientation=turned)
+        data = replace(sample.data, orientation=turn(turned, _falling(turned), dt_s))
         return topic, replace(sample, topic=feed.topic, stamp_ns=stamp_ns, data=data)
     return None
 
@@ -241,6 +243,16 @@ def _twist(speed: Vector, limits: Limits) -> tuple[Vector3, Vector3]:
         parts[name[:-2]]["xyz".index(name[-1])] = value
     (x, y, z), (roll, pitch, yaw) = parts["linear"], parts["angular"]
     return (x, y, z), (roll, pitch, yaw)
+
+
+def _falling(orientation: Quaternion) -> Vector3:
+    """The turn rate, in the body's own frame, that leads straight away from upright; from there it rolls."""
+    x, y, z, w = orientation
+    up_x, up_y, _ = rotate((-x, -y, -z, w), (0.0, 0.0, 1.0))
+    tilt = hypot(up_x, up_y)
+    if tilt == 0:
+        return _TILTS_RAD_PER_S, 0.0, 0.0
+    return _TILTS_RAD_PER_S * up_y / tilt, -_TILTS_RAD_PER_S * up_x / tilt, 0.0
 
 
 def turn(orientation: Quaternion, angular: Vector3, dt_s: float) -> Quaternion:

@@ -109,6 +109,8 @@ class Feedback:
     def read(self, sample: Sample) -> Motion:
         """The motion of this sample; the same sample twice costs nothing."""
         if sample is not self._sample:
+            if self._sample is not None and sample.topic != self._sample.topic:
+                self._sample, self._past = None, Past()  # a backup: no differences between two sensors
             match sample.data:
                 case Odometry() as odometry:
                     self._motion = self._from_odometry(odometry, sample.stamp_ns)
