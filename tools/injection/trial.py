@@ -94,7 +94,7 @@ class Stage:
             owned.close()
 
     def try_one(self, signal: str, kind: Kind, expected: Expected) -> Outcome:
-        """Drive, inject, watch, clear; again where the computer spoiled it. TrialError if it does not drive."""
+        """Drive, inject, watch, clear; again where the computer spoiled it. TrialError: it does not drive."""
         for _ in range(_TRIES):
             outcome = self._try_once(signal, kind, expected)
             if not outcome.spoiled:
