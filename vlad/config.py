@@ -89,7 +89,8 @@ class SignalSettings(Section):
 
     type: SignalType
     required: StrictBool = True
-    """Without it the robot cannot be armed, and it is stopped when the signal goes stale."""
+    """Without it the robot cannot be armed, and it is stopped when the signal goes stale. A backup of another
+    signal is watched for that only where this is written."""
     max_age_s: Positive = 0.5
     """Older than this counts as stale. Not used for events: instruction and task_result."""
     rate_hz: NotNegative = 0

@@ -13,6 +13,8 @@ header but its last four, followed by all bytes of the values. In C:
 
 and `crc` must equal the header's last four bytes read as a big-endian number.
 
+Who subscribes to exactly `command` counts as a motor driver: without one no robot is armed.
+
 Heartbeat: `[b"safety", header]`, header keys `v`, `seq`, `stamp_ns`, `mode`, `level` (0 to 4), `faults`
 and `requests` (missing: none).
 
