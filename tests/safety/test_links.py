@@ -1,5 +1,6 @@
 """The links to the motor driver and to the policy: lost, stuck, and what is no trouble at all."""
 
+import numpy as np
 import pytest
 
 from tests.safety.signal_rig import SignalRig
@@ -74,6 +75,19 @@ def test_a_driver_that_missed_a_few_commands_stops_nothing():
         rig.acked = None
         rig.tick(1)
     assert rig.causes == []
+
+
+def test_motors_that_stopped_by_themselves_go_on_with_a_ramp():
+    rig = SignalRig().driving()
+    full = float(rig.verdict.values[0])
+    rig.acked = CommandMode.STOP1
+    rig.tick(20)
+    assert rig.verdict.mode == "active"
+    assert rig.verdict.values[0] < full - 0.3
+    rig.acked = None
+    speeds = [float(rig.tick().values[0]) for _ in range(100)]
+    assert max(np.diff(speeds)) <= 0.01 * rig.robot.axes["linear_x"].acceleration + 1e-6
+    assert speeds[-1] == pytest.approx(full)
 
 
 def test_a_driver_has_time_to_begin_and_to_end():

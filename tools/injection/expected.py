@@ -1,9 +1,9 @@
 """What vlad must do about each kind of fault in each signal of the demo: the injection matrix in one place.
 
-`faults`: one of these must show in the heartbeat. `reaction`: the least that must happen; `stop`: a command
-other than run reaches the motors within `within_s` of the injection, be it vlad's, the guard's or the
-receiver's own; `slow`: the mode is degraded; `report`: the fault shows and the robot goes on; `none`: nothing
-can be seen, or nothing is wrong, for the reason in `why`.
+`faults`: one of these must show in the heartbeat; empty: none need, for the reason in `why`. `reaction`: the
+least that must happen. `stop`: another command than run comes to the motors within `within_s` of the injection,
+be it vlad's, the guard's or the receiver's own; `slow`: the mode is degraded; `report`: the fault shows and
+the robot goes on; `none`: nothing can be seen, or nothing is wrong.
 
 The times are those of etc/demo.toml: a signal's max_age_s and frozen_s, the hold times of the fault table,
 and up to one period of the signal where the first false message must come in first.
@@ -33,8 +33,8 @@ class Expected:
     watch_s: float = 3.0
 
 
-def stop(within_s: float, *faults: str, watch_s: float = 3.0) -> Expected:
-    return Expected(frozenset(faults), "stop", within_s, watch_s=watch_s)
+def stop(within_s: float, *faults: str, watch_s: float = 3.0, why: str = "") -> Expected:
+    return Expected(frozenset(faults), "stop", within_s, why, watch_s)
 
 
 def slow(*faults: str) -> Expected:
@@ -137,7 +137,9 @@ EXPECTED: dict[tuple[str, Kind], Expected] = {
     ("command", WRONG): stop(0.02, "not_applied", "base_deviation"),
     ("command", SLOW): none("a command lives 60 ms, and one comes every 50 ms"),
     ("command", DELAYED): stop(0.06, "not_applied", "base_deviation"),
-    ("command", INTERMITTENT): stop(0.06, "not_applied", "base_deviation"),
+    ("command", INTERMITTENT): stop(
+        0.06, why="each loss is shorter than ack_s: the receiver stops, and vlad goes on with a ramp"
+    ),
 }
 
 SIGNALS = tuple(dict.fromkeys(signal for signal, _ in EXPECTED))

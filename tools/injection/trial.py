@@ -209,7 +209,7 @@ def _objection(shown: set[str], stop_s: float | None, notes: Notes, expected: Ex
     if expected.reaction == "none":
         unexpected = shown - INCIDENTAL - BUSY - {"signal_rate", "signal_gaps"}
         return f"not expected: {', '.join(sorted(unexpected))}" if unexpected else ""
-    if expected.faults.isdisjoint(shown):
+    if expected.faults and expected.faults.isdisjoint(shown):
         return f"none of {', '.join(sorted(expected.faults))} showed"
     if expected.reaction == "stop" and stop_s is None:
         return "no stop reached the motors"

@@ -16,7 +16,7 @@ from vlad.messages import Chunk, CommandMode, Floats, Kind, Level, Mode
 from vlad.robot import Robot
 from vlad.safety.axes import AxisWatch, RecentCommands
 from vlad.safety.checks import findings
-from vlad.safety.checks.links import agrees
+from vlad.safety.checks.links import agrees, halted
 from vlad.safety.chunks import chunk_problem, exaggerations, jump
 from vlad.safety.envelope import Envelope
 from vlad.safety.failover import Sources
@@ -328,6 +328,8 @@ class Kernel:
         self._measured = measured
         target = None if step is None else self._envelope.target(step.values, measured)
         target = self._parking.steer(target, faults)
+        if halted(view):
+            self._ramp_ns = view.inputs.now_ns  # it must not go on at full speed from where it stopped
         scale = self._scale(faults, view.inputs.now_ns)
         velocity = self._envelope.bound(target, dt_s, scale, measured)
         self._blocked = ""

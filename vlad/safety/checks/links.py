@@ -53,6 +53,14 @@ def _unapplied(view: View, ack: CommandAck) -> str:
     return ""
 
 
+def halted(view: View) -> bool:
+    """Whether the motor driver says that it made a stop of its own though it shall run."""
+    sample = view.inputs.samples.get(view.rules.robot.acknowledged)
+    ack = sample.data if sample is not None else None
+    run = CommandMode.RUN
+    return isinstance(ack, CommandAck) and ack.mode is not run and view.commanded is run
+
+
 def agrees(view: View) -> bool:
     """Whether the motor driver says that it runs when it shall, and does not when it shall not."""
     sample = view.inputs.samples.get(view.rules.robot.acknowledged)
