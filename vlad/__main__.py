@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
-import logging.handlers
-import queue
 import sys
 from pathlib import Path
 
@@ -17,27 +14,12 @@ from vlad.clock import SystemClock
 from vlad.config import ConfigError, Settings, load_settings
 from vlad.daemon import Daemon
 from vlad.folders import AlreadyRunningError, StartError
+from vlad.logs import start_logging
 from vlad.robot import Robot
 from vlad.settings_files import DEFAULT_SETTINGS
 
-_LOG_QUEUE = 10_000
-
 EXIT_SETTINGS = 2
 EXIT_ALREADY_RUNNING = 3
-
-
-def _start_logging(verbose: bool) -> logging.handlers.QueueListener:
-    """Log through a bounded queue and a thread: a slow terminal or journal never holds the loop."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    records: queue.Queue[logging.LogRecord] = queue.Queue(_LOG_QUEUE)
-    sender = logging.handlers.QueueHandler(records)
-    sender.setFormatter(logging.Formatter())
-    sender.handleError = lambda record: None  # type: ignore[method-assign]  # full: the record is lost
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[sender])
-    listener = logging.handlers.QueueListener(records, handler)
-    listener.start()
-    return listener
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -67,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_SETTINGS
     given = {key: getattr(arguments, key) for key in ("run_dir", "state_dir") if getattr(arguments, key)}
     settings = settings.model_copy(update={"paths": settings.paths.model_copy(update=given)})
-    listener = _start_logging(arguments.verbose)
+    listener = start_logging(arguments.verbose)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(settings, robot))

@@ -38,6 +38,7 @@ import zmq
 
 from vlad.clock import NS_PER_S, Clock, SystemClock
 from vlad.curve import ClientKeys
+from vlad.guard.stops import GuardStops, worse
 from vlad.messages import (
     DATA_TYPES,
     MAX_TTL_MS,
@@ -60,7 +61,7 @@ from vlad.wire import (
 )
 from vlad.wire.fields import BadMessage, Reason
 
-StopReason: TypeAlias = Literal["", "silence", "expired", "sequence", "crc", "malformed", "names"]
+StopReason: TypeAlias = Literal["", "guard", "silence", "expired", "sequence", "crc", "malformed", "names"]
 
 _NS_PER_MS = 1_000_000
 _LARGE_QUEUE, _SMALL_QUEUE, _RECEIVE_QUEUE = 2, 256, 64
@@ -154,9 +155,13 @@ class CommandReceiver:
     The stop is of category 1. But motors that vlad cut (stop0) stay cut; and where its last word was `hold`,
     and then silence, it stays `hold`: an arm that was brought to rest before vlad ended must not drop.
 
-    `reason` says why it made the stop: silence (nothing came while the last command ran out), expired (it
-    came too late), sequence (the number went back or repeated), crc, malformed, names (meant for another
-    robot), or empty: the command is vlad's own. After a bad message the stop lasts until the next good one.
+    A stop of the guard, a process of its own, goes before anything that vlad says until it runs out. None
+    for `guard`: it is looked for beside an ipc endpoint `.../commands.sock`, as `.../guard.sock`.
+
+    `reason` says why it made the stop: guard (the guard says so), silence (nothing came while the last
+    command ran out), expired (it came too late), sequence (the number went back or repeated), crc,
+    malformed, names (meant for another robot), or empty: the command is vlad's own. After a bad message the
+    stop lasts until the next good one.
     With `kind` and `names` it obeys only commands of that kind for these names in this order.
     `heartbeat` is the newest one of the `safety` topic. A sequence that begins anew is believed only after
     nothing came for longer than any command lives: then vlad was restarted.
@@ -170,9 +175,11 @@ class CommandReceiver:
         clock: Clock | None = None,
         curve: ClientKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        guard: str | None = None,
     ) -> None:
         self.heartbeat: Heartbeat | None = None
         self.reason: StopReason = "silence"
+        self._reason: StopReason = "silence"
         self.bad = 0
         self._kind = kind
         self._names = tuple(names)
@@ -184,11 +191,21 @@ class CommandReceiver:
         self._valid_until_ns = 0
         self._last: Command | None = None
         self._heard_ns: int | None = None
-        self._socket = (context or zmq.Context.instance()).socket(zmq.SUB)
+        context = context or zmq.Context.instance()
+        self._socket = context.socket(zmq.SUB)
         self._socket.rcvhwm = _RECEIVE_QUEUE
         self._socket.subscribe(COMMAND_TOPIC)
         self._socket.subscribe(HEARTBEAT_TOPIC)
         _connect(self._socket, endpoint, curve)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._guard: GuardStops | None = None
+        if guard is None and endpoint.startswith("ipc:") and endpoint.endswith("/commands.sock"):
+            guard = endpoint.removesuffix("commands.sock") + "guard.sock"
+        if guard:
+            self._guard = GuardStops(context.socket(zmq.SUB))
+            _connect(self._guard.socket, guard, None)
+            self._poller.register(self._guard.socket, zmq.POLLIN)
 
     def receive(self, timeout_s: float = 0.0) -> Command:
         """The newest command if it is valid at this moment, else a stop.
@@ -199,15 +216,19 @@ class CommandReceiver:
         while not self._drain():
             now_ns = self._clock.now_ns()
             until_ns = deadline_ns
-            if self._valid is not None:
+            if self._guard is not None and self._guard.stop(now_ns) is not None:
+                until_ns = min(until_ns, self._guard.until_ns)
+            elif self._valid is not None:
                 until_ns = min(until_ns, self._valid_until_ns)
             if now_ns >= until_ns:
                 break
-            self._socket.poll(-(-(until_ns - now_ns) // _NS_PER_MS))
+            self._poller.poll(-(-(until_ns - now_ns) // _NS_PER_MS))
         return self._present()
 
     def close(self) -> None:
         self._socket.close()
+        if self._guard is not None:
+            self._guard.socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -219,7 +240,7 @@ class CommandReceiver:
 
     def _drain(self) -> bool:
         """Take all that has come; whether a command, good or bad, was among it."""
-        came = False
+        came = self._guard is not None and self._guard.drain(self._clock)
         while True:
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -262,7 +283,7 @@ class CommandReceiver:
             return
         self._last = self._valid = command
         self._valid_until_ns = now_ns - max(age_ns, 0) + command.ttl_ms * _NS_PER_MS
-        self.reason = "" if now_ns < self._valid_until_ns else "expired"
+        self._reason = "" if now_ns < self._valid_until_ns else "expired"
 
     def _age_ns(self, command: Command, now_ns: int) -> int:
         """How old a command is. On another machine's clock: older than the quickest one so far was."""
@@ -280,25 +301,32 @@ class CommandReceiver:
     def _distrust(self, reason: StopReason) -> None:
         self.bad += 1
         self._valid = None
-        self.reason = reason
+        self._reason = reason
 
     def _present(self) -> Command:
-        """The command that is valid now, or a stop."""
+        """The command that is valid now, or a stop; the guard's word goes first."""
         now_ns = self._clock.now_ns()
-        if self._valid is not None:
-            if now_ns < self._valid_until_ns:
-                return self._valid
+        if self._valid is not None and now_ns >= self._valid_until_ns:
             self._valid = None
-            self.reason = self.reason or "silence"
+            self._reason = self._reason or "silence"
+        if self._guard is not None and (stop := self._guard.stop(now_ns)) is not None:
+            self.reason = "guard"
+            mode = worse(stop.mode, self._last.mode) if self._last else stop.mode
+            return self._stop(stop.seq, stop.stamp_ns, stop.ttl_ms, mode)
+        self.reason = self._reason
+        if self._valid is not None:
+            return self._valid
+        return self._stop(self._last.seq if self._last else 0, now_ns, 1, self._stop_mode())
+
+    def _stop(self, seq: int, stamp_ns: int, ttl_ms: int, mode: CommandMode) -> Command:
         last = self._last
         kind, names = (last.kind, last.names) if last else (Kind.TWIST, ())
         nothing = np.empty(0, np.float32)
-        seq = last.seq if last else 0
-        return self._shaped(Command(seq, now_ns, 1, self._stop_mode(), kind, names, nothing, 0))
+        return self._shaped(Command(seq, stamp_ns, ttl_ms, mode, kind, names, nothing, 0))
 
     def _stop_mode(self) -> CommandMode:
         mode = self._last.mode if self._last else CommandMode.RUN
-        kept = mode is CommandMode.STOP0 or (mode is CommandMode.HOLD and self.reason == "silence")
+        kept = mode is CommandMode.STOP0 or (mode is CommandMode.HOLD and self._reason == "silence")
         return mode if kept else CommandMode.STOP1
 
     def _shaped(self, stop: Command) -> Command:

@@ -7,8 +7,10 @@ import gc
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vlad.config import RealtimeSettings
+if TYPE_CHECKING:
+    from vlad.config import RealtimeSettings
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _YOUNG_EVERY_TICKS = 50
@@ -24,13 +26,14 @@ def apply(settings: RealtimeSettings) -> dict[str, str]:
     """
     sys.setswitchinterval(settings.switch_interval_s)
     return {
-        "fifo": _fifo(settings.fifo_priority),
-        "memory": _lock_memory() if settings.lock_memory else "off",
+        "fifo": fifo(settings.fifo_priority),
+        "memory": lock_memory() if settings.lock_memory else "off",
         "cpus": _affinity(settings.cpus),
     }
 
 
-def _fifo(priority: int) -> str:
+def fifo(priority: int) -> str:
+    """SCHED_FIFO for this thread, not for its children; 0: off."""
     if not priority:
         return "off"
     try:
@@ -40,7 +43,7 @@ def _fifo(priority: int) -> str:
     return "applied"
 
 
-def _lock_memory() -> str:
+def lock_memory() -> str:
     """Lock pages as they are touched: locking all that is mapped would take gigabytes of thread stacks."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
