@@ -1,9 +1,9 @@
 """What vlad must do about each kind of fault in each signal of the demo: the injection matrix in one place.
 
 `faults`: one of these must show in the heartbeat; empty: none need, for the reason in `why`. `reaction`: the
-least that must happen. `stop`: another command than run comes to the motors within `within_s` of the injection,
-be it vlad's, the guard's or the receiver's own; `slow`: the mode is degraded; `report`: the fault shows and
-the robot goes on; `none`: nothing can be seen, or nothing is wrong.
+least that must happen. `stop`: another command than run comes to the motors within `within_s` of the
+injection, be it vlad's, the guard's or the receiver's own. `slow`: the mode is degraded. `report`: the fault
+shows and the robot goes on. `none`: nothing can be seen, or nothing is wrong.
 
 The times are those of etc/demo.toml: a signal's max_age_s and frozen_s, the hold times of the fault table,
 and up to one period of the signal where the first false message must come in first.
