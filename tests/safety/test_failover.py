@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.safety.rig import Rig, arm, odometry, scan, settings
 from tests.safety.signal_rig import SignalRig
 from vlad.messages import Deadman, EStop, Imu, JointState, LaserScan, Odometry
-from vlad.safety.failover import rotate, turn
+from vlad.safety.rotation import rotate, turn
 
 LASER = {"laser": {"backups": ["laser_2"]}, "laser_2": {"type": "laser_scan", "max_age_s": 0.3}}
 ODOMETRY = {

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import cos, hypot, isfinite, sin
+from math import hypot, isfinite
 
 import numpy as np
 
 from vlad.clock import NS_PER_S
 from vlad.messages import DATA_TYPES, Imu, JointState, LaserScan, Odometry, Quaternion, Sample, Vector3
 from vlad.safety.motion import Limits, Vector
+from vlad.safety.rotation import rotate, turn
 from vlad.safety.view import Inputs, Rules, Watched
 
 _IMU_NS = NS_PER_S // 2
@@ -253,28 +254,3 @@ def _falling(orientation: Quaternion) -> Vector3:
     if tilt == 0:
         return _TILTS_RAD_PER_S, 0.0, 0.0
     return _TILTS_RAD_PER_S * up_y / tilt, -_TILTS_RAD_PER_S * up_x / tilt, 0.0
-
-
-def turn(orientation: Quaternion, angular: Vector3, dt_s: float) -> Quaternion:
-    """An orientation (xyzw) after turning at `angular` [rad/s] in its own frame: q exp(w dt / 2)."""
-    rate = hypot(*angular)
-    if rate == 0:
-        return orientation
-    half = rate * dt_s / 2
-    wx, wy, wz = (part / rate * sin(half) for part in angular)
-    ww = cos(half)
-    x, y, z, w = orientation
-    return (
-        w * wx + x * ww + y * wz - z * wy,
-        w * wy - x * wz + y * ww + z * wx,
-        w * wz + x * wy - y * wx + z * ww,
-        w * ww - x * wx - y * wy - z * wz,
-    )
-
-
-def rotate(orientation: Quaternion, vector: Vector3) -> Vector3:
-    """A vector of the body's frame in the frame that the orientation is given in: v + 2 u x (u x v + w v)."""
-    x, y, z, w = orientation
-    vx, vy, vz = vector
-    cx, cy, cz = y * vz - z * vy + w * vx, z * vx - x * vz + w * vy, x * vy - y * vx + w * vz
-    return vx + 2 * (y * cz - z * cy), vy + 2 * (z * cx - x * cz), vz + 2 * (x * cy - y * cx)
