@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ _CALM_S = 15.0
 _BEFORE_S = 0.05
 _AFTER_STOP_S = 0.3
 _TRIES = 3
+_OVERRUN = ("overrun", "overrun_stop")
 _STEP_S = 0.01
 _INSTRUCTION_S = 0.5
 
@@ -94,12 +95,17 @@ class Stage:
             owned.close()
 
     def try_one(self, signal: str, kind: Kind, expected: Expected) -> Outcome:
-        """Drive, inject, watch, clear; again where the computer spoiled it. TrialError: it does not drive."""
+        """Drive, inject, watch, clear; again where the computer spoiled it. TrialError: it does not drive.
+
+        What left the envelope in a spoiled trial did so all the same, and is told.
+        """
+        outside: tuple[str, ...] = ()
         for _ in range(_TRIES):
             outcome = self._try_once(signal, kind, expected)
+            outside += outcome.outside
             if not outcome.spoiled:
                 break
-        return outcome
+        return replace(outcome, outside=outside)
 
     def _try_once(self, signal: str, kind: Kind, expected: Expected) -> Outcome:
         self.drive()
@@ -201,7 +207,7 @@ def judge(notes: Notes, at_ns: int, expected: Expected, signal: str) -> Outcome:
         stop_s=None if stop_s is None else round(stop_s, 4),
         stopped_by=notes.stopped_by,
         outside=tuple(notes.outside),
-        spoiled="overrun_stop" in shown or (signal not in COMMANDS and "silence" in notes.stopped_by),
+        spoiled=not shown.isdisjoint(_OVERRUN) or (signal not in COMMANDS and "silence" in notes.stopped_by),
     )
 
 
