@@ -32,6 +32,8 @@ ELSEWHERE = {
     ),
     ".venv/bin/vlad --config etc/demo.toml --run-dir /tmp/vlad --state-dir /tmp/vlad/state": "below",
     ".venv/bin/vlad --config etc/g1.toml --run-dir /tmp/vlad --state-dir /tmp/vlad/state": "below",
+    ".venv/bin/vlad-guard --config etc/demo.toml --run-dir /tmp/vlad": "below",
+    ".venv/bin/vlad-guard --config etc/g1.toml --run-dir /tmp/vlad": "below",
     ".venv/bin/vladctl doctor --config etc/demo.toml": "tests/ctl/test_doctor.py",
 }
 """Commands that take long, and the test that runs them with smaller numbers."""
@@ -68,6 +70,19 @@ def test_the_daemon_starts_as_the_readme_says(tmp_path, command):
         finally:
             daemon.terminate()
         assert daemon.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command.startswith(".venv/bin/vlad-guard ")]
+)
+def test_the_guard_starts_as_the_readme_says(tmp_path, command):
+    words = shlex.split(command.replace("/tmp/vlad", str(tmp_path)))
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as guard:
+        try:
+            assert f"guards {tmp_path}" in guard.stderr.readline()
+        finally:
+            guard.terminate()
+        assert guard.wait(timeout=20) == 0
 
 
 @pytest.mark.parametrize("code", blocks("python"))

@@ -17,7 +17,7 @@ from vlad.queues import Latest
 from vlad.realtime import Collector
 from vlad.robot import Axis, Robot
 from vlad.safety.kernel import Kernel
-from vlad.safety.view import Computer
+from vlad.safety.view import Computer, GuardReport
 from vlad.watchdog import Watchdog
 
 AXES = {"linear_x": Axis(velocity=1, acceleration=100), "angular_z": Axis(velocity=1, acceleration=100)}
@@ -58,6 +58,7 @@ class Bench:
             counts=self.counters,
             overflows=lambda: 4,
             computer=lambda: COMPUTER,
+            guard=lambda: GuardReport(clock.now_ns(), "watching"),
         )
 
     def sample(self, data, topic="estop"):

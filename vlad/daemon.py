@@ -24,6 +24,7 @@ from vlad.computer import ComputerMonitor
 from vlad.config import Settings
 from vlad.control import Control
 from vlad.folders import StartError, hold_run_folder, make_folders
+from vlad.guardlink import GuardLink
 from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
@@ -160,6 +161,10 @@ class Daemon:
         chunks: Latest[Chunk] = Latest()
         self.computer = ComputerMonitor(settings.paths.state_dir, self.clock)
         closing.callback(self.computer.close)
+        self.guard = GuardLink(
+            context, settings.paths.run_dir, self.clock, lambda: self.watchdog.ticker.wake()
+        )
+        closing.callback(self.guard.close)
         self.collector = realtime.Collector()
         self.kernel = Kernel(self.robot, settings, self.latch.load())
         self.watchdog = Watchdog(
@@ -178,6 +183,7 @@ class Daemon:
             counts=self.ingest.counters,
             overflows=lambda: self.events.dropped,
             computer=self.computer.newest.peek,
+            guard=self.guard.newest,
         )
         if policy is not None:
             wake = self.watchdog.ticker.wake
@@ -200,6 +206,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.request_stop, signal.Signals(number).name)
         self.ingest.start()
+        self.guard.start()
         self.parts = [
             Part("watchdog", self._run_watchdog, critical=True),
             Part("control", self.control.run, critical=False),

@@ -16,7 +16,7 @@ from vlad.queues import Latest
 from vlad.realtime import Collector
 from vlad.safety.kernel import Inputs, Kernel, Verdict
 from vlad.safety.ladder import MOVING
-from vlad.safety.view import Computer, Counts
+from vlad.safety.view import Computer, Counts, GuardReport
 from vlad.statistics import Window
 
 AT_REST = (Mode.BOOT, Mode.DISARMED, Mode.STOPPED)
@@ -54,6 +54,7 @@ class Watchdog:
         counts: Mapping[str, Counts],
         overflows: Callable[[], int],
         computer: Callable[[], Computer | None],
+        guard: Callable[[], GuardReport | None],
     ) -> None:
         self.kernel = kernel
         self.ticker = Ticker(NS_PER_S // tick_hz, clock)
@@ -75,6 +76,7 @@ class Watchdog:
         self._counts = counts
         self._overflows = overflows
         self._computer = computer
+        self._guard = guard
         self._source_ns = 0
 
     async def run(self) -> None:
@@ -109,6 +111,7 @@ class Watchdog:
             overflows=self._overflows(),
             computer=self._computer(),
             listeners=self.writer.listeners,
+            guard=self._guard(),
             policy_lost=self._policy_lost(),
         )
 

@@ -27,6 +27,7 @@ from vlad.messages import (
 )
 from vlad.robot import Robot
 from vlad.safety.kernel import Inputs, Kernel, Verdict
+from vlad.safety.view import GuardReport
 
 S = 1_000_000_000
 TICK_NS = 10_000_000
@@ -128,7 +129,8 @@ class Rig:
             if topic not in self.silent:
                 self.samples[topic] = self.sample(topic, data)
         self.step = None if self.wanted is None else self.make_step(self.wanted)
-        base = Inputs(self.now_ns, dict(self.samples), step=self.step, task=self.task)
+        guard = GuardReport(self.now_ns, "watching")
+        base = Inputs(self.now_ns, dict(self.samples), step=self.step, task=self.task, guard=guard)
         return replace(base, **self.inputs)
 
     def sample(self, topic: str, data: Data, age_s: float = 0.0) -> Sample:

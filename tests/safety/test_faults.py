@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import cos, nan, sin
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from vlad.messages import (
 )
 from vlad.safety.faults import FAULTS
 from vlad.safety.reaction import Clears, Reaction
-from vlad.safety.view import Computer, Inputs
+from vlad.safety.view import Computer, GuardReport, Inputs
 
 LASER = ROVER_SIGNALS["laser"]
 
@@ -231,6 +232,22 @@ def policy_lost(rig: Rig) -> None:
     rig.inputs["policy_lost"] = "out of memory"
 
 
+def guard_silent(rig: Rig) -> None:
+    rig.inputs["guard"] = None
+
+
+def _guard(rig: Rig, state: Literal["stopping", "estop"]) -> None:
+    _every_turn(rig, lambda inputs: replace(inputs, guard=GuardReport(inputs.now_ns, state, "by test")))
+
+
+def guard_stop(rig: Rig) -> None:
+    _guard(rig, "stopping")
+
+
+def guard_estop(rig: Rig) -> None:
+    _guard(rig, "estop")
+
+
 def overrun(rig: Rig) -> None:
     """Every second tick is punctual."""
     sense = rig.sense
@@ -363,7 +380,7 @@ REACHED = [
 REACHED += [
     deadman_released, signal_frozen, signal_rate, signal_gaps, signal_bad, signal_clock, signal_replaced,
     inference_hung, queue_overflow, cpu_high, memory_high, gpu_memory_high, disk_full,
-    computer_hot, no_driver, not_applied, policy_lost,
+    computer_hot, no_driver, not_applied, policy_lost, guard_silent, guard_stop, guard_estop,
 ]  # fmt: skip
 OF_AN_ARM = [
     position_soft, limit_ahead, acceleration_limit, effort_limit, current_limit, joint_hot, joint_warm,

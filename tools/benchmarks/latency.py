@@ -51,18 +51,17 @@ class Motor:
 
 def _frames(size: str, seconds: float) -> dict[str, Any]:
     """Follow each frame from the camera driver to the motor driver."""
-    with rig({"camera": {"type": "image", "max_age_s": 0.5}}) as bench:
+    with rig({"camera": {"type": "image", "max_age_s": 0.5}}, guard=True) as bench:
         folder = write_policy(bench.folder / "models" / "bench", "camera", _MODEL_SIZE, rounds=0)
         bench.policy.update(bundle=str(folder), rate_hz=1000.0)
         notes = bench.folder / "notes.npz"
         bench.start_daemon("tools.benchmarks.host", bench.write_settings(), notes)
-        host = len(bench.processes) - 1
         bench.feed([f"camera:image:30:{size}"])
         motor = Motor(bench.commands)
         bench.arm()
         arrived = _first_commands(motor, seconds)
         motor.close()
-        bench.stop(host)
+        bench.stop(0)
         kept = np.load(notes)
     received = dict(zip(kept["stamp_ns"].tolist(), kept["received_ns"].tolist(), strict=True))
     model = dict(zip(kept["chunk_ns"].tolist(), kept["model_ns"].tolist(), strict=True))
@@ -98,7 +97,7 @@ def _presses(count: int) -> dict[str, float]:
         "estop": {"type": "estop", "required": False},
     }
     delays = []
-    with rig(signals) as bench:
+    with rig(signals, guard=True) as bench:
         folder = write_policy(bench.folder / "models" / "bench", "camera", _MODEL_SIZE, rounds=0)
         bench.policy.update(bundle=str(folder), rate_hz=30.0)
         bench.start_daemon("vlad", "--config", bench.write_settings())

@@ -104,6 +104,8 @@ class Rig:
     signals: dict[str, dict[str, Any]]
     policy: dict[str, Any] = field(default_factory=dict)
     realtime: dict[str, Any] = field(default_factory=dict)
+    guard: bool = False
+    """A guard runs beside the daemon, which needs it."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -133,6 +135,7 @@ class Rig:
             "realtime": self.realtime,
             "signals": self.signals,
             "policy": self.policy,
+            "guard": {"required": self.guard},
         }
         path.write_text(write_toml(values))
         return path
@@ -163,8 +166,11 @@ class Rig:
             except TimeoutError:
                 log = (self.folder / f"{module}.log").read_text()
                 raise SystemExit(f"the daemon did not get ready within 30 s; it said:\n{log}") from None
-            self.daemon = psutil.Process(self.processes[index].pid)
-            return time.monotonic() - began_s
+            ready_s = time.monotonic() - began_s
+        self.daemon = psutil.Process(self.processes[index].pid)
+        if self.guard:
+            self.start("vlad.guard", "--config", self.folder / "vlad.toml")
+        return ready_s
 
     def call(self, method: str, **params: Any) -> Any:
         with Client(self.run_dir) as client:
@@ -192,10 +198,11 @@ def rig(
     signals: dict[str, dict[str, Any]],
     policy: dict[str, Any] | None = None,
     realtime: dict[str, Any] | None = None,
+    guard: bool = False,
 ) -> Iterator[Rig]:
     """A rig in a folder of its own, with everything stopped and removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="vlad-bench-"))
-    made = Rig(folder, signals, policy or {}, realtime or {})
+    made = Rig(folder, signals, policy or {}, realtime or {}, guard)
     try:
         yield made
     finally:

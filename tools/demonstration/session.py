@@ -81,6 +81,7 @@ class Session:
         closing.callback(self._camera.close)
         self._sim = self._spawn(closing, "sim", "tools.sim", "--seed", str(FIRST_SEED))
         settings = "--config", str(SETTINGS), "--state-dir", str(run_dir / "state")
+        self._guard = self._spawn(closing, "guard", "vlad.guard", "--config", str(SETTINGS))
         self._vlad = self._spawn(closing, "vlad", "vlad", *settings)
         self._results = SensorPublisher(f"ipc://{run_dir}/sensors.sock", "task_result", "task_result")
         closing.callback(self._results.close)
@@ -197,7 +198,7 @@ class Session:
     def _step(self, period_s: float) -> None:
         """Look at everything, show it, and wait for the rest of the period."""
         began_s = self._elapsed_s()
-        for process in (self._sim, self._vlad):
+        for process in (self._sim, self._guard, self._vlad):
             process.check()
         view = self._view
         view.elapsed_s = began_s

@@ -16,7 +16,7 @@ from vlad.messages import Chunk, CommandMode, Floats, Kind, Level, Mode
 from vlad.robot import Robot
 from vlad.safety.axes import AxisWatch, RecentCommands
 from vlad.safety.checks import findings
-from vlad.safety.checks.links import agrees, halted
+from vlad.safety.checks.links import agrees, guard_word, halted
 from vlad.safety.chunks import chunk_problem, exaggerations, jump
 from vlad.safety.envelope import Envelope
 from vlad.safety.failover import Sources
@@ -318,8 +318,12 @@ class Kernel:
         self._brake.demand(category, speed, now_ns, begins=self.mode is not before)
         if self.mode is Mode.STOPPED or (self.mode is Mode.ESTOP and facts.at_rest):
             self._brake.plan = None
+        guard = guard_word(view)
         if self._brake.category is Reaction.STOP0:
             self._envelope.start(None)
+        elif guard is not None and guard.state != "watching":
+            # It brings the robot to rest without us: a ramp of ours would set it off again when it ends.
+            self._envelope.start(view.motion.position if view.motion is not None else None)
 
     def _command(self, faults: tuple[ActiveFault, ...], view: View, dt_s: float) -> Verdict:
         step = view.inputs.step if self.mode in MOVING else None

@@ -57,7 +57,7 @@ class Computer:
 class GuardReport:
     """What the guard says of itself."""
 
-    received_ns: int
+    stamp_ns: int
     state: Literal["watching", "stopping", "estop"]
     reason: str = ""
     """Why it stops the robot."""

@@ -21,7 +21,7 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     action.chunks,
     compute.inference, compute.tick, compute.parts, compute.computer,
     joints.limits, joints.deviation, joints.jump,
-    links.driver, links.applied, links.policy,
+    links.guard, links.driver, links.applied, links.policy,
     stopping.stopping,
 )  # fmt: skip
 """All of them, in the order in which a person would ask."""

@@ -7,7 +7,29 @@ from collections.abc import Iterator
 from vlad.clock import NS_PER_S
 from vlad.messages import CommandAck, CommandMode
 from vlad.safety.reaction import Finding
-from vlad.safety.view import FUTURE_NS, View
+from vlad.safety.view import FUTURE_NS, GuardReport, View
+
+_GUARD_NS = 150_000_000
+"""The guard speaks every 20 ms; a word of it that is older than this counts no more."""
+
+
+def guard(view: View) -> Iterator[Finding]:
+    """Is there a guard, and does it stop the robot? Once the daemon is well and rests, it ends by itself."""
+    report = guard_word(view)
+    if report is None:
+        if view.rules.settings.guard.required:
+            heard = view.inputs.guard is not None
+            yield Finding("guard_silent", "guard", "fell silent" if heard else "was never heard")
+    elif report.state == "stopping":
+        yield Finding("guard_stop", "guard", report.reason)
+    elif report.state == "estop":
+        yield Finding("guard_estop", "guard", report.reason)
+
+
+def guard_word(view: View) -> GuardReport | None:
+    """What the guard says; None: nothing, or nothing for too long."""
+    report = view.inputs.guard
+    return None if report is None or view.inputs.now_ns - report.stamp_ns > _GUARD_NS else report
 
 
 def policy(view: View) -> Iterator[Finding]:
