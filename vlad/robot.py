@@ -242,8 +242,8 @@ class Robot(Section):
     @model_validator(mode="after")
     def _parks(self) -> Robot:
         """What is not critical must be able to be parked."""
-        named = {*(self.critical or ()), *(name for axis in self.axes.values() for name in axis.compensated_by)}
-        if unknown := sorted(named - set(self.axes)):
+        named = {name for axis in self.axes.values() for name in axis.compensated_by}
+        if unknown := sorted((named | set(self.critical or ())) - set(self.axes)):
             raise ValueError(f"critical or compensated_by name {', '.join(unknown)}: no such axes")
         for name, axis in self.axes.items():
             if name in axis.compensated_by:

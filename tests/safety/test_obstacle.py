@@ -39,6 +39,21 @@ class Seen:
         return self.around.free_m(linear, angular, self.now_ns + round(after_s * S))
 
 
+@given(
+    st.lists(st.floats(0.05, 8), min_size=36, max_size=36), st.floats(-2, 2), st.floats(-3, 3),
+    st.floats(0.3, 3), st.sampled_from([(0.0, 0.0), (0.2, -0.1)]),
+)  # fmt: skip
+def test_what_is_farther_than_enough_makes_no_difference(ranges, linear, angular, enough_m, mount):
+    data = LaserScan(-np.pi, np.pi / 18, 0.05, 8.0, np.float32(ranges))
+    laser = Laser(signal="laser", x=mount[0], y=mount[1])
+    settings = ObstacleStop(lasers=(laser,), radius=RADIUS_M)
+    every, near = Surroundings(settings), Surroundings(settings, enough_m)
+    for around in (every, near):
+        around.see([Sample("laser", 1, S, S, "base_link", data)])
+    exact, free = every.free_m(linear, angular, S), near.free_m(linear, angular, S)
+    assert free == pytest.approx(exact, abs=1e-9) if exact <= enough_m else free > enough_m
+
+
 def surroundings(data) -> Seen:
     return Seen().see(data)
 

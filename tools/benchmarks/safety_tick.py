@@ -63,6 +63,8 @@ def _settings() -> Settings:
         topic: {"type": kind, "rate_hz": HZ.get(topic, 100), "max_age_s": 2.0, "frozen_s": 0.5}
         for topic, kind in (TYPES | lasers).items()
     }
+    for topic in lasers:
+        signals[topic]["max_age_s"] = 0.35
     for topic in ("battery", "bumper", "temperature", "estop", "deadman", "power", "people", "balance"):
         signals[topic]["frozen_s"] = 0.0
     return Settings.model_validate({"robot": {"limits": "robot.toml"}, "signals": signals})
@@ -184,7 +186,7 @@ class World:
         return Odometry("base_link", (x, y, z), LEVEL, (linear, 0.0, 0.0), (0.0, 0.0, angular))
 
     def _scan(self) -> LaserScan:
-        ranges = np.float32(5.0) + self._random.random(BEAMS, np.float32)
+        ranges = np.float32(1.2) + np.float32(4.0) * self._random.random(BEAMS, np.float32)
         return LaserScan(-np.pi, 2 * np.pi / BEAMS, 0.05, 10.0, ranges)
 
 

@@ -63,16 +63,18 @@ class Envelope:
         if not self._positional:
             wanted = np.minimum(np.maximum(target, -top), top)
             if self._kind is Kind.JOINT_VELOCITY and measured is not None:
-                low, high = self._to_limits(measured, dt_s)
-                wanted = np.minimum(np.maximum(wanted, low), high)
+                ways = np.array([measured - self._limits.lower, self._limits.upper - measured])
+                low, high = self._reachable(np.maximum(0.0, ways), dt_s)
+                wanted = np.minimum(np.maximum(wanted, -low), high)
             return self.approach(wanted, dt_s)
         if self.position is None:
             return self.velocity
         limits = self._limits
         way = np.minimum(np.maximum(target, limits.lower), limits.upper) - self.position
-        wanted = np.copysign(np.minimum(self._reachable(np.abs(way), dt_s), top), way)
-        low, high = self._to_limits(self.position, dt_s)
-        return np.minimum(np.maximum(self.approach(wanted, dt_s), low), high)
+        ways = np.array([np.abs(way), self.position - limits.lower, limits.upper - self.position])
+        speed, low, high = self._reachable(np.maximum(0.0, ways), dt_s)
+        wanted = np.copysign(np.minimum(speed, top), way)
+        return np.minimum(np.maximum(self.approach(wanted, dt_s), -low), high)
 
     def approach(self, wanted: Vector, dt_s: float) -> Vector:
         """The velocities nearest to `wanted` that acceleration, deceleration and jerk allow in this step."""
@@ -114,14 +116,7 @@ class Envelope:
         return self.position.astype(np.float32)
 
     def _reachable(self, way: Vector, dt_s: float) -> Vector:
-        """The highest speed with which an axis can still stop within `way` (>= 0)."""
+        """The highest speed with which an axis can still stop within `way` (>= 0; rows of ways)."""
         brake = self._limits.deceleration
         speed: Vector = brake * (np.sqrt(dt_s * dt_s + 2 * way / brake) - dt_s)
         return speed
-
-    def _to_limits(self, position: Vector, dt_s: float) -> tuple[Vector, Vector]:
-        limits = self._limits
-        return (
-            -self._reachable(np.maximum(0.0, position - limits.lower), dt_s),
-            self._reachable(np.maximum(0.0, limits.upper - position), dt_s),
-        )

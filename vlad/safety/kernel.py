@@ -25,7 +25,7 @@ from vlad.safety.ladder import ARMED, MOVING, Facts, Transition, next_mode, wors
 from vlad.safety.looks import Looks
 from vlad.safety.memory import Memory
 from vlad.safety.motion import Feedback, Motion, Vector, turning
-from vlad.safety.obstacle import Surroundings, speed_for
+from vlad.safety.obstacle import speed_for
 from vlad.safety.parking import Parking
 from vlad.safety.reaction import ActiveFault, Clears, Finding, Reaction
 from vlad.safety.signals import SignalMonitor
@@ -72,7 +72,7 @@ class Kernel:
         self._rules = Rules(robot, settings)
         self._memory = Memory()
         self._feedback = Feedback(robot)
-        self._surroundings = Surroundings(robot.obstacle) if robot.obstacle else None
+        self._surroundings = self._rules.surroundings()
         limits = self._rules.limits
         self._axes = AxisWatch(robot, limits)
         self._commands = RecentCommands(limits, self._rules.period_ns)

@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 
 from vlad.clock import NS_PER_S
 from vlad.messages import LaserScan, Proximity, Sample
-from vlad.robot import Laser, ObstacleStop
+from vlad.robot import Laser, ObstacleStop, Robot
 from vlad.safety.motion import Vector
 
 _STRAIGHT_M = 100.0
 """A bend wider than this is a straight way: within the laser's range they differ by less than its noise."""
 _SIDE_RAD = pi / 4
 """The lasers must cover this much to either side of a direction of travel."""
+_FASTEST = 1.5
+"""No base that is not stopped already is faster than this many times its velocity limit."""
 _SEAM_RAD = 1e-6
 """Sectors that meet with rounding errors meet."""
 _EMPTY: Vector = np.zeros(0)
@@ -35,8 +37,9 @@ _EMPTY: Vector = np.zeros(0)
 class Scan:
     """The newest scan of one laser as points around the base."""
 
-    def __init__(self, laser: Laser) -> None:
+    def __init__(self, laser: Laser, enough_m: float) -> None:
         self._laser = laser
+        self._enough_m = enough_m + hypot(laser.x, laser.y)
         self._centred = laser.x == laser.y == 0
         self._sample: Sample | None = None
         self._angles: tuple[float, float, int] = (0.0, 0.0, 0)
@@ -78,7 +81,7 @@ class Scan:
     def _place(self, scan: LaserScan) -> None:
         ranges = scan.ranges.astype(np.float64)
         ranges[~(ranges >= scan.range_min)] = scan.range_min
-        near = ranges <= scan.range_max
+        near = ranges <= min(scan.range_max, self._enough_m)
         self.distance = ranges[near]
         self.x = self.distance * self._cos[near]
         self.y = self.distance * self._sin[near]
@@ -91,11 +94,15 @@ class Scan:
 
 
 class Surroundings:
-    """What all lasers and proximity signals see now."""
+    """What all lasers and proximity signals see now.
 
-    def __init__(self, settings: ObstacleStop) -> None:
+    Ways longer than `enough_m` need not be told apart: what is farther from the hull is left out, since no
+    way to a point is shorter than the straight one.
+    """
+
+    def __init__(self, settings: ObstacleStop, enough_m: float = inf) -> None:
         self._radius_m = settings.radius
-        self._scans = tuple(Scan(laser) for laser in settings.lasers)
+        self._scans = tuple(Scan(laser, enough_m + settings.radius) for laser in settings.lasers)
         self._x = self._y = self._distance = _EMPTY
         self._lags: Vector = _EMPTY
         self._sectors: list[tuple[float, float]] = []
@@ -215,6 +222,14 @@ def _covers(sectors: Sequence[tuple[float, float]], direction: float) -> bool:
         if start <= covered + _SEAM_RAD:
             covered = max(covered, start + extent)
     return covered >= 2 * _SIDE_RAD - _SEAM_RAD
+
+
+def enough_way_m(robot: Robot, obstacle: ObstacleStop, max_age_s: float) -> float:
+    """A way that lets the base stop from any speed it may have, when the scans are as old as they may be."""
+    axis = robot.axes["linear_x"]
+    speed = _FASTEST * axis.velocity
+    stop_m = stopping_m(speed, axis.deceleration or axis.acceleration, obstacle.reaction_s)
+    return stop_m + speed * max_age_s + obstacle.margin
 
 
 def stopping_m(speed: float, deceleration: float, reaction_s: float) -> float:

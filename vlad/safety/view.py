@@ -13,7 +13,7 @@ from vlad.robot import Robot
 from vlad.safety.axes import AxisWatch, RecentCommands
 from vlad.safety.looks import Looks
 from vlad.safety.motion import Limits, Motion, Vector
-from vlad.safety.obstacle import Surroundings
+from vlad.safety.obstacle import Surroundings, enough_way_m
 from vlad.safety.reaction import Finding
 from vlad.safety.stop import StopPlan
 from vlad.safety.workspace import TipWatch
@@ -143,6 +143,14 @@ class Rules:
         """Topic and type of what tells of the whole body."""
         self.bumpers = _of_type(settings, "proximity")
         self.period_ns = NS_PER_S // settings.realtime.tick_hz
+
+    def surroundings(self) -> Surroundings | None:
+        """What will watch the way of a base; None: nothing does."""
+        obstacle, signals = self.robot.obstacle, self.settings.signals
+        if obstacle is None:
+            return None
+        oldest_s = max(signals[laser.signal].max_age_s for laser in obstacle.lasers)
+        return Surroundings(obstacle, enough_way_m(self.robot, obstacle, oldest_s))
 
 
 def _by_default(signal: SignalSettings) -> bool:
