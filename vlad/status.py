@@ -87,6 +87,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
             for part in daemon.parts
         },
         "computer": _computer(daemon, now_ns),
+        "guard": _guard(daemon, now_ns),
         "realtime": daemon.realtime,
         "storage": {
             "events_dropped": daemon.events.dropped,
@@ -158,6 +159,17 @@ def _computer(daemon: Daemon, now_ns: int) -> dict[str, float | None]:
     }
     known = {name: round(value, 3) if math.isfinite(value) else None for name, value in measured.items()}
     return {**known, "age_s": round((now_ns - sample.stamp_ns) / NS_PER_S, 1)}
+
+
+def _guard(daemon: Daemon, now_ns: int) -> dict[str, Any]:
+    """What the guard said last, and when; nulls: it was never heard."""
+    heard = daemon.guard.newest()
+    return {
+        "required": daemon.settings.guard.required,
+        "state": heard.state if heard else None,
+        "reason": heard.reason if heard else "",
+        "age_s": round((now_ns - heard.stamp_ns) / NS_PER_S, 3) if heard else None,
+    }
 
 
 def _policy(daemon: Daemon) -> dict[str, Any]:

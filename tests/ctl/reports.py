@@ -54,6 +54,7 @@ def report(**changes: Any) -> Row:
                                 "error": "OSError: x"}},
         "computer": {"cpu": 0.42, "memory": 0.5, "gpu_memory": None, "disk": 0.9,
                      "celsius": 51.3, "age_s": 0.4},
+        "guard": {"required": True, "state": "watching", "reason": "", "age_s": 0.012},
         "realtime": {"fifo": "applied", "memory": "refused: Operation not permitted", "cpus": "off"},
     }  # fmt: skip
     return status | changes

@@ -72,7 +72,7 @@ def _looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _add(commands, "arm", "act", "let the robot move; the reasons are shown where it may not")
     _add(commands, "disarm", "act", "bring the robot to a controlled stop and take motion away from it")
-    estop = _add(commands, "estop", "act", "emergency stop; it latches until reset")
+    estop = _add(commands, "estop", "estop", "emergency stop, by vlad or by the guard; latches until reset")
     estop.add_argument("reason", nargs="*", help="for the event log")
     _add(commands, "reset", "act", "release a latched e-stop or stop; the robot stays disarmed")
     task = _add(commands, "task", "act", "tell the robot what to do")

@@ -30,6 +30,7 @@ _MODE_STYLES = {
     "estop": "bold white on red",
 }
 _MOST_VALUES = 8
+_GUARD_SILENT_S = 0.15
 
 Row = Mapping[str, Any]
 
@@ -159,6 +160,8 @@ def _facts(status: Row) -> Table:
     table.add_row("tick", _tick(status.get("tick") or {}))
     table.add_row("command", _command(status.get("commands") or {}))
     table.add_row("parts", _parts(status.get("parts") or {}))
+    if guard := status.get("guard"):
+        table.add_row("guard", _guard(guard))
     if computer := status.get("computer"):
         table.add_row("computer", _computer(computer))
     realtime = status.get("realtime") or {}
@@ -205,6 +208,16 @@ def _command(command: Row) -> Text:
         drivers = f", {listeners} motor driver{'' if listeners == 1 else 's'}"
         text.append(drivers, style="" if listeners else "yellow")
     return text.append(")")
+
+
+def _guard(guard: Row) -> Text:
+    """What it does, and why; or for how long it has said nothing."""
+    age_s = guard.get("age_s")
+    if age_s is None or age_s > _GUARD_SILENT_S:
+        said = "was never heard" if age_s is None else f"silent for {_time(age_s)}"
+        return Text(said, "red" if guard.get("required") else "yellow")
+    state, reason = clean(guard.get("state", "-")), clean(guard.get("reason") or "")
+    return Text(f"{state}: {reason}" if reason else state, "" if state == "watching" else "bold red")
 
 
 def _computer(computer: Row) -> Text:

@@ -1,4 +1,4 @@
-"""vladctl arm, disarm, estop, reset, task."""
+"""vladctl arm, disarm, reset, task."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from vlad.ctl.client import ControlError, connect
+from vlad.ctl.client import connect
 from vlad.ctl.output import Output, clean
 from vlad.ctl.view import fault_view
 
 _DONE = {
     "arm": "armed: the robot may move now",
     "disarm": "disarmed: the robot is brought to rest",
-    "estop": "e-stop: latched until vladctl reset",
     "reset": "reset: disarmed, nothing moves until vladctl arm",
 }
 _REFUSED = {"arm": "not armed, because", "reset": "not reset, because"}
@@ -23,13 +22,8 @@ _REFUSED = {"arm": "not armed, because", "reset": "not reset, because"}
 
 def run(arguments: argparse.Namespace, out: Output) -> int:
     command: str = arguments.command
-    try:
-        with connect(arguments.run_dir) as client:
-            answer = client.call(command, **_params(arguments))
-    except ControlError as error:
-        if command == "estop":
-            error.hint = f"THE ROBOT WAS NOT STOPPED BY THIS COMMAND: press the button on it. {error.hint}"
-        raise
+    with connect(arguments.run_dir) as client:
+        answer = client.call(command, **_params(arguments))
     if out.json:
         out.data(answer)
     else:
@@ -38,12 +32,7 @@ def run(arguments: argparse.Namespace, out: Output) -> int:
 
 
 def _params(arguments: argparse.Namespace) -> dict[str, Any]:
-    match arguments.command:
-        case "estop":
-            return {"reason": " ".join(arguments.reason) or "vladctl"}
-        case "task":
-            return {"text": " ".join(arguments.text)}
-    return {}
+    return {"text": " ".join(arguments.text)} if arguments.command == "task" else {}
 
 
 def _told(command: str, answer: dict[str, Any]) -> RenderableType:
@@ -51,4 +40,4 @@ def _told(command: str, answer: dict[str, Any]) -> RenderableType:
         return Group(Text(_REFUSED[command], style="bold red"), fault_view(answer["refusals"]))
     if command == "task":
         return Text(f"task: {clean(answer['task'])}" if answer["task"] else "no task")
-    return Text(_DONE[command], style="bold red" if command == "estop" else "")
+    return Text(_DONE[command])

@@ -12,6 +12,7 @@ from vlad.ctl.client import Client, ControlError
 from vlad.ctl.doctor.finding import Finding, State
 
 _SOCKETS = ("sensors.sock", "commands.sock")
+_GUARD_SILENT_S = 0.15
 EVENT_TYPES = ("instruction", "task_result")
 
 Row = Mapping[str, Any]
@@ -38,9 +39,26 @@ def check_daemon(run_dir: Path, status: Row, settings: Settings | None) -> Itera
         if not (run_dir / name).is_socket():
             mend = "somebody removed it; systemctl restart vlad"
             yield Finding("problem", "daemon", f"{run_dir / name}: is missing, drivers cannot connect", mend)
+    yield from _guard(status)
     yield from _faults(status)
     yield from _parts(status)
     yield from _signals(status, settings)
+
+
+def _guard(status: Row) -> Iterator[Finding]:
+    """A guard that is needed and silent is a fault already; one that has trouble says so itself."""
+    guard = status["guard"]
+    age_s, reason = guard["age_s"], guard["reason"]
+    if age_s is None or age_s > _GUARD_SILENT_S:
+        if not guard["required"]:
+            what = "it does not run, and guard.required is false: nobody stops the robot if vlad hangs"
+            yield Finding("warning", "guard", what, "systemctl start vlad-guard, or vlad-guard --config FILE")
+    elif guard["state"] != "watching":
+        yield Finding("problem", "guard", f"{guard['state']}: {reason}", "see journalctl -u vlad-guard")
+    elif reason:
+        yield Finding("warning", "guard", reason, "see journalctl -u vlad-guard")
+    else:
+        yield Finding("ok", "guard", "runs, and hears vlad")
 
 
 def _faults(status: Row) -> Iterator[Finding]:
