@@ -18,6 +18,7 @@ from typing import Any
 import zmq
 
 from vlad import realtime
+from vlad.acts import Acts
 from vlad.clock import NS_PER_S, Clock
 from vlad.command import CommandWriter
 from vlad.computer import ComputerMonitor
@@ -29,7 +30,7 @@ from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
 from vlad.notify import Notifier
-from vlad.policy.bundle import Bundle, BundleRefused, find_bundles, load_bundle
+from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
 from vlad.policy.worker import InferenceLoop
@@ -37,10 +38,7 @@ from vlad.queues import Latest
 from vlad.record.events import EventLog
 from vlad.record.journal import Journal
 from vlad.robot import Robot
-from vlad.safety.faults import active
-from vlad.safety.kernel import ActiveFault, Kernel, Verdict
-from vlad.safety.reaction import Finding
-from vlad.status import fault_rows, status_report
+from vlad.safety.kernel import Kernel, Verdict
 from vlad.supervisor import Part, supervise
 from vlad.watchdog import AT_REST, Watchdog
 
@@ -70,7 +68,7 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 
 class Daemon:
-    """All parts of one robot's vlad, and what an operator may ask of them (`control.Actions`)."""
+    """All parts of one robot's vlad."""
 
     def __init__(self, settings: Settings, robot: Robot, clock: Clock) -> None:
         self.settings = settings
@@ -84,9 +82,16 @@ class Daemon:
         self._ticking = asyncio.Event()
         self._stopping = asyncio.Event()
         self._notifier = Notifier()
-        self._instruction_topic = next(
-            (topic for topic, known in settings.signals.items() if known.type == "instruction"), ""
-        )
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """The bundle that runs."""
+        return self.inference.policy.bundle if self.inference else None
+
+    @property
+    def stopping(self) -> bool:
+        """The process is about to end."""
+        return self._stopping.is_set()
 
     async def run(self) -> int:
         """From start to the end of the process; the exit status."""
@@ -98,7 +103,7 @@ class Daemon:
 
     def request_stop(self, reason: str) -> None:
         """SIGTERM, Ctrl-C: a controlled stop, hold, and then the end."""
-        if not self._stopping.is_set():
+        if not self.stopping:
             log.info("stopping: %s", reason)
             self.kernel.stop(reason)
             self._stopping.set()
@@ -198,7 +203,8 @@ class Daemon:
                 estimates=self.kernel.sources.estimates,
             )
             closing.callback(self.inference.close)
-        self.control = Control(settings, self)
+        self.acts = Acts(self)
+        self.control = Control(settings, self.acts)
 
     def _start_parts(self, closing: contextlib.AsyncExitStack) -> None:
         loop = asyncio.get_running_loop()
@@ -245,12 +251,12 @@ class Daemon:
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An error in a bare callback, such as ingest's: nobody else would stop the robot for it."""
         log.error("the event loop: %s", context.get("message"), exc_info=context.get("exception"))
-        if context.get("exception") is not None and not self._stopping.is_set():
+        if context.get("exception") is not None and not self.stopping:
             self._fail("loop")
 
     def _on_sample(self, sample: Sample) -> None:
         if isinstance(sample.data, Instruction):
-            self._take_task(sample.data.text, f"{sample.topic} ({sample.data.source})")
+            self.acts.take_task(sample.data.text, f"{sample.topic} ({sample.data.source})")
         self.watchdog.notice(sample)
         if self.inference is not None:
             self.inference.notify(sample)
@@ -263,7 +269,7 @@ class Daemon:
         for change in verdict.transitions:
             self._notifier.status(f"{self.robot.name}: {change.after.value} ({change.cause})")
             if change.after is Mode.ESTOP:
-                self._put_task("", "the e-stop")
+                self.acts.put_task("", "the e-stop")
         self.latch.keep(verdict.estop_reason)
 
     # stop -------------------------------------------------------------------------------------------------
@@ -283,69 +289,3 @@ class Daemon:
         axes = self.robot.axes.values()
         planned_s = max(axis.velocity / (axis.deceleration or axis.acceleration) for axis in axes)
         return planned_s * self.settings.safety.stop_margin + _CONFIRM_S
-
-    # what an operator may ask -----------------------------------------------------------------------------
-
-    @property
-    def bundle(self) -> Bundle | None:
-        """The bundle that runs."""
-        return self.inference.policy.bundle if self.inference else None
-
-    def status(self) -> dict[str, Any]:
-        return status_report(self)
-
-    def arm(self, who: str) -> list[dict[str, Any]]:
-        inputs = self.watchdog.sample()
-        if self._stopping.is_set():
-            finding = Finding("not_disarmed", "daemon", "vlad is stopping")
-            return self._act("arm", who, (active(finding, inputs.now_ns),))
-        return self._act("arm", who, self.kernel.arm(inputs))
-
-    def reset(self, who: str) -> list[dict[str, Any]]:
-        return self._act("reset", who, self.kernel.reset(self.watchdog.sample()))
-
-    def disarm(self, who: str) -> None:
-        self._act("disarm", who, ())
-        self.kernel.disarm(f"by {who}")
-        self.watchdog.ticker.wake()
-
-    def estop(self, who: str, reason: str) -> None:
-        self.kernel.estop(f"{reason} (by {who})" if reason else f"by {who}")
-        self.watchdog.ticker.wake()
-        self.events.put("act", Level.EMERGENCY, f"{who}: estop {reason}".rstrip(), who=who, act="estop")
-
-    def task(self, text: str, who: str) -> None:
-        """Give the robot an instruction, as a sample that the policy reads like any other; empty: none."""
-        if not self._instruction_topic:
-            raise ValueError("no signal of type instruction in the settings; add [signals.instruction]")
-        self._put_task(text, who)
-
-    async def models(self) -> list[dict[str, Any]]:
-        """The bundles that are installed, and the running one."""
-        return await asyncio.to_thread(
-            find_bundles,
-            self.settings.paths.state_dir / "models",
-            self.bundle,
-            self.robot,
-            self.settings.signals,
-        )
-
-    def _act(self, act: str, who: str, refusals: tuple[ActiveFault, ...]) -> list[dict[str, Any]]:
-        rows = fault_rows(refusals, self.clock.now_ns())
-        outcome = "refused: " + "; ".join(f"{row['id']} {row['detail']}" for row in rows) if rows else "done"
-        self.events.put(
-            "act", Level.CAUTION if rows else Level.SAFE, f"{who}: {act}: {outcome}", who=who, act=act
-        )
-        self.watchdog.ticker.wake()
-        return rows
-
-    def _put_task(self, text: str, who: str) -> None:
-        now_ns = self.clock.now_ns()
-        if self._instruction_topic:
-            self.ingest.put(Sample(self._instruction_topic, 0, now_ns, now_ns, "", Instruction(text)))
-        self._take_task(text, who)
-
-    def _take_task(self, text: str, who: str) -> None:
-        if text != self.watchdog.task:
-            self.watchdog.set_task(text)
-            self.events.put("task", Level.SAFE, f"{who}: {text or '(none)'}", who=who, task=text)

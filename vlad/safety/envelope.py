@@ -74,7 +74,8 @@ class Envelope:
         ways = np.array([np.abs(way), self.position - limits.lower, limits.upper - self.position])
         speed, low, high = self._reachable(np.maximum(0.0, ways), dt_s)
         wanted = np.copysign(np.minimum(speed, top), way)
-        return np.minimum(np.maximum(self.approach(wanted, dt_s), -low), high)
+        bounded: Vector = np.minimum(np.maximum(self.approach(wanted, dt_s), -low), high)
+        return bounded
 
     def approach(self, wanted: Vector, dt_s: float) -> Vector:
         """The velocities nearest to `wanted` that acceleration, deceleration and jerk allow in this step."""

@@ -1,0 +1,91 @@
+"""What an operator may ask of the daemon (`control.Actions`). The event log has each act, and who did it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from vlad.messages import Instruction, Level, Sample
+from vlad.policy.bundle import find_bundles
+from vlad.safety.faults import active
+from vlad.safety.reaction import ActiveFault, Finding
+from vlad.status import fault_rows, status_report
+
+if TYPE_CHECKING:
+    from vlad.daemon import Daemon
+
+
+class Acts:
+    """All on the loop's thread."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.events = daemon.events
+        self._daemon = daemon
+        self._watchdog = daemon.watchdog
+        self._kernel = daemon.kernel
+        self._clock = daemon.clock
+        self._instruction_topic = next(
+            (topic for topic, known in daemon.settings.signals.items() if known.type == "instruction"), ""
+        )
+
+    def status(self) -> dict[str, Any]:
+        return status_report(self._daemon)
+
+    def arm(self, who: str) -> list[dict[str, Any]]:
+        inputs = self._watchdog.sample()
+        if self._daemon.stopping:
+            finding = Finding("not_disarmed", "daemon", "vlad is stopping")
+            return self._done("arm", who, (active(finding, inputs.now_ns),))
+        return self._done("arm", who, self._kernel.arm(inputs))
+
+    def reset(self, who: str) -> list[dict[str, Any]]:
+        return self._done("reset", who, self._kernel.reset(self._watchdog.sample()))
+
+    def disarm(self, who: str) -> None:
+        self._kernel.disarm(f"by {who}")
+        self._done("disarm", who, ())
+
+    def estop(self, who: str, reason: str) -> None:
+        self._kernel.estop(f"{reason} (by {who})" if reason else f"by {who}")
+        self._watchdog.ticker.wake()
+        self.events.put("act", Level.EMERGENCY, f"{who}: estop {reason}".rstrip(), who=who, act="estop")
+
+    def task(self, text: str, who: str) -> None:
+        """Give the robot an instruction, as a sample that the policy reads like any other; empty: none."""
+        if not self._instruction_topic:
+            raise ValueError("no signal of type instruction in the settings; add [signals.instruction]")
+        self.put_task(text, who)
+
+    async def models(self) -> list[dict[str, Any]]:
+        """The bundles that are installed, and the running one."""
+        daemon = self._daemon
+        return await asyncio.to_thread(
+            find_bundles,
+            daemon.settings.paths.state_dir / "models",
+            daemon.bundle,
+            daemon.robot,
+            daemon.settings.signals,
+        )
+
+    def put_task(self, text: str, who: str) -> None:
+        """Set the task, and tell the policy where it reads one."""
+        now_ns = self._clock.now_ns()
+        if self._instruction_topic:
+            sample = Sample(self._instruction_topic, 0, now_ns, now_ns, "", Instruction(text))
+            self._daemon.ingest.put(sample)
+        self.take_task(text, who)
+
+    def take_task(self, text: str, who: str) -> None:
+        """Set the task; the policy knows it already."""
+        if text != self._watchdog.task:
+            self._watchdog.set_task(text)
+            self.events.put("task", Level.SAFE, f"{who}: {text or '(none)'}", who=who, task=text)
+
+    def _done(self, act: str, who: str, refusals: tuple[ActiveFault, ...]) -> list[dict[str, Any]]:
+        rows = fault_rows(refusals, self._clock.now_ns())
+        outcome = "refused: " + "; ".join(f"{row['id']} {row['detail']}" for row in rows) if rows else "done"
+        self.events.put(
+            "act", Level.CAUTION if rows else Level.SAFE, f"{who}: {act}: {outcome}", who=who, act=act
+        )
+        self._watchdog.ticker.wake()
+        return rows
