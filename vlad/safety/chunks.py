@@ -35,6 +35,40 @@ def step_problem(step: Step, rules: Rules) -> str:
     return ""
 
 
+class Admission:
+    """Lets chunks through to the follower, or not, and remembers what was wrong with them."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.findings: tuple[Finding, ...] = ()
+        """Since they were last looked at; whoever looks makes them empty again."""
+        self.newest_ns = 0
+        """When the last chunk was let through, or when one could first be expected."""
+        self._rules = rules
+        self._stamp_ns = 0
+
+    def expect(self, now_ns: int) -> None:
+        """From now on the robot waits for a chunk."""
+        self.newest_ns = now_ns
+
+    def admit(self, chunk: Chunk, now_ns: int, followed: Floats | None, measured: Vector | None) -> bool:
+        """Whether the follower may have the chunk; `followed` and `measured` as for `jump`."""
+        problem = chunk_problem(chunk, self._rules, now_ns)
+        if problem is None and chunk.stamp_ns < self._stamp_ns:
+            late_s = (self._stamp_ns - chunk.stamp_ns) / NS_PER_S
+            problem = Finding(
+                "chunk_order", "policy", f"its frame is {late_s:.3f} s older than the one before"
+            )
+        if problem is None and (detail := jump(chunk, self._rules, now_ns, followed, measured)):
+            problem = Finding("chunk_jump", "policy", detail)
+        if problem is not None:
+            self.findings += (problem,)
+            return False
+        self.findings += tuple(exaggerations(chunk, self._rules))
+        self.newest_ns = max(self.newest_ns, now_ns)
+        self._stamp_ns = chunk.stamp_ns
+        return True
+
+
 def chunk_problem(chunk: Chunk, rules: Rules, now_ns: int) -> Finding | None:
     """Why the chunk must not be followed, whatever the robot does just now; None: it may."""
     if detail := _misfit(chunk, rules):

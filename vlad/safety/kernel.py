@@ -16,16 +16,15 @@ from vlad.messages import Chunk, CommandMode, Floats, Kind, Level, Mode
 from vlad.robot import Robot
 from vlad.safety.axes import AxisWatch, RecentCommands
 from vlad.safety.checks import findings
-from vlad.safety.checks.links import agrees, guard_word, halted
-from vlad.safety.chunks import chunk_problem, exaggerations, jump
-from vlad.safety.envelope import Envelope
+from vlad.safety.checks.links import agrees, guard_word
+from vlad.safety.chunks import Admission
 from vlad.safety.failover import Sources
 from vlad.safety.faults import FAULTS, active
 from vlad.safety.ladder import ARMED, MOVING, Facts, Transition, next_mode, worst
+from vlad.safety.limiter import Limiter
 from vlad.safety.looks import Looks
 from vlad.safety.memory import Memory
-from vlad.safety.motion import Feedback, Motion, Vector, turning
-from vlad.safety.obstacle import speed_for
+from vlad.safety.motion import Feedback, Motion
 from vlad.safety.parking import Parking
 from vlad.safety.reaction import ActiveFault, Clears, Finding, Reaction
 from vlad.safety.signals import SignalMonitor
@@ -41,8 +40,6 @@ _STOP_MODES = {
     Reaction.STOP1: CommandMode.STOP1,
     Reaction.STOP0: CommandMode.STOP0,
 }
-_BLOCKED_PART = 0.05
-"""An obstacle that leaves less than this part of the velocity limit blocks the way: worth telling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,8 @@ class Kernel:
         self._tip = TipWatch(robot, limits, robot.workspace) if robot.workspace else None
         self._looks = Looks(robot)
         self._parking = Parking(robot)
-        self._envelope = Envelope(robot.command, self._rules.limits)
+        self._limiter = Limiter(self._rules, self._parking)
+        self._envelope = self._limiter.envelope
         self._transitions: list[Transition] = []
         self._estop = self._called = estop
         self._disarm: str | None = None
@@ -91,15 +89,9 @@ class Kernel:
             category=Reaction.STOP2 if estop is None else Reaction.STOP0,
         )
         self._last_ns: int | None = None
-        self._ramp_ns = 0
-        self._chunk_ns = 0
         self._task = ""
-        self._chunk: list[Finding] = []
-        self._admitted_ns = 0
-        self._followed: Floats | None = None
-        self._measured: Vector | None = None
+        self._admission = Admission(self._rules)
         self._overruns = 0
-        self._blocked = ""
         self._acting: frozenset[str] = frozenset()
         self._signals = SignalMonitor(settings)
         self.sources = Sources(self._rules)
@@ -114,22 +106,7 @@ class Kernel:
 
     def admit(self, chunk: Chunk, now_ns: int) -> bool:
         """Whether the follower may have this chunk. If not, the reason becomes a fault."""
-        problem = chunk_problem(chunk, self._rules, now_ns) or self._misplaced(chunk, now_ns)
-        if problem is not None:
-            self._chunk.append(problem)
-            return False
-        self._chunk += exaggerations(chunk, self._rules)
-        self._chunk_ns = max(self._chunk_ns, now_ns)
-        self._admitted_ns = chunk.stamp_ns
-        return True
-
-    def _misplaced(self, chunk: Chunk, now_ns: int) -> Finding | None:
-        """Whether the chunk does not fit to the one before it, or to where the robot is."""
-        if chunk.stamp_ns < self._admitted_ns:
-            late_s = (self._admitted_ns - chunk.stamp_ns) / NS_PER_S
-            return Finding("chunk_order", "policy", f"its frame is {late_s:.3f} s older than the one before")
-        detail = jump(chunk, self._rules, now_ns, self._followed, self._measured)
-        return Finding("chunk_jump", "policy", detail) if detail else None
+        return self._admission.admit(chunk, now_ns, self._limiter.followed, self._limiter.measured)
 
     def judge(self, inputs: Inputs) -> Verdict:
         """One turn of the safety tick."""
@@ -138,7 +115,8 @@ class Kernel:
         dt_s = min(max(dt_ns, 0), 2 * self._rules.period_ns) / NS_PER_S
         self._last_ns = now_ns
         if inputs.task != self._task:
-            self._task, self._chunk_ns = inputs.task, now_ns
+            self._task = inputs.task
+            self._admission.expect(now_ns)
         if inputs.missed_ticks:
             self._overruns += inputs.missed_ticks
         elif not inputs.early:
@@ -149,7 +127,7 @@ class Kernel:
         view = self._view(inputs)
         faults = self._memory.update(self._parking.park(findings(view)), now_ns, armed)
         self._acting = frozenset(fault.fault.id for fault in faults)
-        self._chunk = []
+        self._admission.findings = ()
         self._brake.watch(view.motion.velocity if view.motion is not None else None, now_ns)
         self._climb(faults, view, now_ns)
         return self._command(faults, view, dt_s)
@@ -181,7 +159,8 @@ class Kernel:
         self._envelope.start(motion.position if motion is not None else None)
         self._memory.armed()
         self._brake.release()
-        self._ramp_ns = self._chunk_ns = inputs.now_ns
+        self._limiter.ramp(inputs.now_ns)
+        self._admission.expect(inputs.now_ns)
         self._change(Mode.ACTIVE, "armed")
         return ()
 
@@ -247,17 +226,17 @@ class Kernel:
             speed=self._envelope.velocity if measured is None else measured,
             following=self.mode in MOVING,
             commanded_position=self._envelope.position,
-            followed=self._followed,
+            followed=self._limiter.followed,
             axes=self._axes,
             commands=self._commands,
             tip=self._tip,
             looks=self._looks,
             surroundings=self._surroundings,
             stop=self._brake.plan,
-            chunk_ns=self._chunk_ns,
-            chunk=tuple(self._chunk),
+            chunk_ns=self._admission.newest_ns,
+            chunk=self._admission.findings,
             overruns=self._overruns,
-            blocked=self._blocked,
+            blocked=self._limiter.blocked,
             jerked=self._envelope.jerked,
             called=self._called,
             acting=self._acting,
@@ -295,7 +274,7 @@ class Kernel:
         if self.mode in MOVING:
             self._brake.plan = None
             if before not in MOVING:
-                self._ramp_ns = now_ns
+                self._limiter.ramp(now_ns)
         elif self.mode is Mode.DISARMED:
             if before is not Mode.DISARMED:
                 self._settle()
@@ -327,19 +306,7 @@ class Kernel:
 
     def _command(self, faults: tuple[ActiveFault, ...], view: View, dt_s: float) -> Verdict:
         step = view.inputs.step if self.mode in MOVING else None
-        measured = view.motion.position if view.motion is not None else None
-        self._followed = None if step is None else step.values
-        self._measured = measured
-        target = None if step is None else self._envelope.target(step.values, measured)
-        target = self._parking.steer(target, faults)
-        if halted(view):
-            self._ramp_ns = view.inputs.now_ns  # it must not go on at full speed from where it stopped
-        scale = self._scale(faults, view.inputs.now_ns)
-        velocity = self._envelope.bound(target, dt_s, scale, measured)
-        self._blocked = ""
-        if target is not None:
-            velocity = self._before_obstacles(target, velocity, dt_s, scale, view)
-        self._envelope.step(velocity, dt_s)
+        velocity = self._limiter.advance(step, faults, view, dt_s)
         if not view.inputs.early:
             self._commands.add(velocity)
         command_mode = CommandMode.RUN if step is not None else _STOP_MODES[self._brake.category]
@@ -354,7 +321,7 @@ class Kernel:
             command_mode=command_mode,
             kind=self._rules.robot.command,
             names=self._rules.limits.names,
-            values=_NO_VALUES if silent else self._envelope.values(measured),
+            values=_NO_VALUES if silent else self._envelope.values(self._limiter.measured),
             source_stamp_ns=step.stamp_ns if step is not None else 0,
             transitions=transitions,
             estop_reason=self._estop,
@@ -368,33 +335,6 @@ class Kernel:
         if self.mode in ARMED:
             speed = np.maximum(np.abs(view.speed), np.abs(self._envelope.velocity))
             self._moving = bool((speed > self._rules.limits.rest).any())
-
-    def _scale(self, faults: tuple[ActiveFault, ...], now_ns: int) -> float:
-        """What the velocity limits are multiplied by: the slowest fault, and the ramp after standing."""
-        slowest = min((fault.fault.factor for fault in faults), default=1.0)
-        ramp_s = self._rules.settings.safety.arm_ramp_s
-        if ramp_s == 0:
-            return slowest
-        return slowest * min(1.0, max(0, now_ns - self._ramp_ns) / (ramp_s * NS_PER_S))
-
-    def _before_obstacles(
-        self, target: Vector, velocity: Vector, dt_s: float, scale: float, view: View
-    ) -> Vector:
-        """Slow down so that the base can still stop before what the laser sees on the way of `velocity`."""
-        obstacle, limits = self._rules.robot.obstacle, self._rules.limits
-        if obstacle is None:
-            return velocity
-        axis = limits.names.index("linear_x")
-        linear = float(velocity[axis])
-        free_m = view.free_way_m(linear, turning(velocity, limits))
-        allowed = speed_for(free_m - obstacle.margin, float(limits.deceleration[axis]), obstacle.reaction_s)
-        if abs(linear) <= allowed:
-            return velocity
-        if allowed < _BLOCKED_PART * limits.velocity[axis] and abs(target[axis]) > limits.rest[axis]:
-            self._blocked = f"{free_m:.2f} m free"
-        slower = target.copy()
-        slower[axis] = np.copysign(allowed, linear)
-        return self._envelope.bound(slower, dt_s, scale, None)
 
     def _change(self, mode: Mode, cause: str) -> None:
         if mode is not self.mode:
