@@ -207,8 +207,13 @@ def judge(notes: Notes, at_ns: int, expected: Expected, signal: str) -> Outcome:
         stop_s=None if stop_s is None else round(stop_s, 4),
         stopped_by=notes.stopped_by,
         outside=tuple(notes.outside),
-        spoiled=not shown.isdisjoint(_OVERRUN) or (signal not in COMMANDS and "silence" in notes.stopped_by),
+        spoiled=not shown.isdisjoint(_OVERRUN) or _is_spoiled(notes.stopped_by, signal),
     )
+
+
+def _is_spoiled(stopped_by: str, signal: str) -> bool:
+    """None of the faults tried holds up the daemon, and only those of the commands hold up the commands."""
+    return "guard" in stopped_by or ("silence" in stopped_by and signal not in COMMANDS)
 
 
 def _objection(shown: set[str], stop_s: float | None, notes: Notes, expected: Expected) -> str:
