@@ -15,8 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SHORT = {
     "faults": ["--signals", "camera", "--kinds", "off"],
     "jitter": ["--seconds", "1"],
+    "kill": ["--kill", "1", "--freeze", "1", "--gil", "1"],
     "latency": ["--seconds", "2", "--presses", "3"],
     "ingest": ["--seconds", "2"],
+    "safety_tick": ["--ticks", "200"],
     "start": ["--starts", "1", "--seconds", "1"],
 }
 

@@ -44,13 +44,16 @@ def _nodes(rounds: int) -> list[onnx.NodeProto]:
     return nodes
 
 
-def write_policy(folder: Path, signal_name: str, size: int, rounds: int) -> Path:
-    """A bundle whose model reads an image and costs `rounds` 512 x 512 matrix products; it drives slowly on.
+def write_policy(
+    folder: Path, signal_name: str, size: int, rounds: int, twist: tuple[float, float] = (0.05, 0.05)
+) -> Path:
+    """A bundle whose model reads an image and costs `rounds` 512 x 512 matrix products; it says `twist`.
 
     With no rounds it does next to nothing, so that what is measured is vlad's own time.
     """
     folder.mkdir(parents=True)
-    constants = {"plan": np.full((1, HORIZON, 2), 0.05, np.float32), "zero": np.zeros((1,), np.float32)}
+    plan = np.tile(np.array(twist, np.float32), (1, HORIZON, 1))
+    constants = {"plan": plan, "zero": np.zeros((1,), np.float32)}
     if rounds:
         constants["weights"] = np.random.default_rng(0).normal(0, 0.01, (512, 512)).astype(np.float32)
         constants["seed"] = np.ones((512, 512), np.float32)
