@@ -1,4 +1,7 @@
-"""CURVE keys, and who may connect over TCP. Key files are those of `zmq.auth.create_certificates`."""
+"""Sockets: binding, connecting, CURVE keys, and who may connect over TCP.
+
+Key files are those of `zmq.auth.create_certificates`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from zmq.utils import z85
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN = "vlad"
 _REQUESTS_A_TURN = 16
+_RECONNECT_MS, _RECONNECT_MAX_MS = 20, 200
+_TCP_HEARTBEAT_MS, _TCP_TIMEOUT_MS = 500, 1500
 
 
 class KeyFileError(Exception):
@@ -76,6 +81,19 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
         raise OSError(error.errno, f"cannot bind {endpoint} ({error.strerror}); {hint}") from None
     if endpoint.startswith("ipc://"):
         Path(endpoint.removeprefix("ipc://")).chmod(0o660)
+
+
+def connect(socket: zmq.Socket[bytes], endpoint: str, keys: ClientKeys | None) -> None:
+    """Connect, and come back soon after the other end was started anew."""
+    socket.linger = 0
+    socket.reconnect_ivl = _RECONNECT_MS
+    socket.reconnect_ivl_max = _RECONNECT_MAX_MS
+    if endpoint.startswith("tcp:"):
+        socket.heartbeat_ivl = _TCP_HEARTBEAT_MS
+        socket.heartbeat_timeout = _TCP_TIMEOUT_MS
+    if keys is not None:
+        keys.apply(socket)
+    socket.connect(endpoint)
 
 
 class Gate:

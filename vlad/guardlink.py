@@ -11,6 +11,7 @@ import msgpack
 import zmq
 
 from vlad.clock import Clock
+from vlad.curve import connect
 from vlad.safety.view import GuardReport
 
 _TOPIC = b"guard"
@@ -23,7 +24,6 @@ _STATES: dict[object, Literal["watching", "stopping", "estop"]] = {
 _QUEUE = 64
 _MAX_MESSAGE_BYTES = 128 * 1024
 _MOST_AT_ONCE = 64
-_RECONNECT_MS, _RECONNECT_MAX_MS = 20, 200
 _READABLE = int(zmq.POLLIN)
 
 
@@ -46,12 +46,10 @@ class GuardLink:
         self._on_stop = on_stop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = context.socket(zmq.SUB)
-        self._socket.linger = 0
         self._socket.rcvhwm = _QUEUE
         self._socket.maxmsgsize = _MAX_MESSAGE_BYTES
-        self._socket.reconnect_ivl, self._socket.reconnect_ivl_max = _RECONNECT_MS, _RECONNECT_MAX_MS
         self._socket.subscribe(_TOPIC)
-        self._socket.connect(f"ipc://{run_dir}/guard.sock")
+        connect(self._socket, f"ipc://{run_dir}/guard.sock", None)
 
     def start(self) -> None:
         """Listen from now on, on the running loop."""
