@@ -24,7 +24,7 @@ from vlad.clock import NS_PER_S
 from vlad.messages import DATA_TYPES, Imu, JointState, LaserScan, Odometry, Quaternion, Sample, Vector3
 from vlad.safety.motion import Limits, Vector
 from vlad.safety.rotation import rotate, turn
-from vlad.safety.view import Inputs, Rules, Watched
+from vlad.safety.view import Inputs, Rules
 
 _IMU_NS = NS_PER_S // 2
 """A gyroscope's drift is small for this long, and a frozen imu's last orientation old enough."""
@@ -41,7 +41,6 @@ class StandIn:
 
     source: str
     """The topic that stands in; of an estimate: what it is made from."""
-    sample: Sample
     problem: str
     """What is wrong with the signal itself."""
     part: float = 0.0
@@ -76,7 +75,7 @@ class Sources:
                 self._estimate(feed, inputs, commanded, armed)
             elif used != feed.topic:
                 problem = feed.problem or f"not healthy for {feed.failback_ns / NS_PER_S:g} s yet"
-                self.replaced[feed.topic] = StandIn(used, inputs.samples[used], problem)
+                self.replaced[feed.topic] = StandIn(used, problem)
                 self.topics[feed.topic] = used
 
     def stand_in(self, inputs: Inputs) -> Inputs:
@@ -95,7 +94,7 @@ class Sources:
 
     def _estimate(self, feed: _Feed, inputs: Inputs, commanded: Vector, armed: bool) -> None:
         now_ns = inputs.now_ns
-        if feed.estimate_ns == 0 or feed.believed is None or not armed:
+        if feed.believed is None or not armed:
             return
         if feed.estimated_ns is None:
             feed.estimated_ns = now_ns
@@ -112,7 +111,7 @@ class Sources:
             source, feed.believed = made
             self.estimates[feed.topic] = feed.believed
             part = since_ns / feed.estimate_ns
-            self.estimated[feed.topic] = StandIn(source, feed.believed, feed.problem, part)
+            self.estimated[feed.topic] = StandIn(source, feed.problem, part)
 
     def _reckoned(
         self, last: Sample, odometry: Odometry, now_ns: int, commanded: Vector, since_ns: int
@@ -144,12 +143,12 @@ class _Feed:
         self.believed: Sample | None = None
         """The newest sample that was healthy, or the newest estimate."""
         self.gyroscopes = tuple(
-            (other, Watched(other, signals[other])) for other in signals
+            (other, rules.signals[other]) for other in signals
             if signals[other].type == known.type == "imu" and other != topic
         )  # fmt: skip
         self._type = DATA_TYPES[known.type]
         self._names = tuple(rules.robot.axes) if topic == rules.robot.feedback else ()
-        self._rules = {source: Watched(source, signals[source]) for source in (topic, *known.backups)}
+        self._rules = {source: rules.signals[source] for source in (topic, *known.backups)}
         self._checked: dict[str, tuple[Sample, str]] = {}
         self._used = topic
         self._healthy_ns: int | None = None

@@ -42,9 +42,8 @@ class Kinematics:
         self._data = model.createData()
         self._q = self._pin.neutral(model)
         turning = [joint.nq == 2 for joint in joints]
-        self._plain = np.array([k for k, free in enumerate(turning) if not free], dtype=np.intp)
-        self._turning = np.array([k for k, free in enumerate(turning) if free], dtype=np.intp)
-        self._at = np.array([joint.idx_q for joint in joints], dtype=np.intp)
+        self._turning = np.array([k for k, free in enumerate(turning) if free])
+        self._at = np.array([joint.idx_q for joint in joints])
 
     def _refuse_free_joints(self, urdf: Path, tip: str, names: tuple[str, ...]) -> None:
         model = self._model
@@ -58,7 +57,7 @@ class Kinematics:
     def tip(self, position: Vector) -> Tip:
         """Where the tip is when the joints are at these positions [rad or m]."""
         q = self._q
-        q[self._at[self._plain]] = position[self._plain]
+        q[self._at] = position
         if self._turning.size:
             angle, at = position[self._turning], self._at[self._turning]
             q[at], q[at + 1] = np.cos(angle), np.sin(angle)

@@ -70,7 +70,7 @@ class SignalMonitor:
             if sample is not content.sample and sample is not None:
                 content.see(sample, self._moved_ns)
             still_ns = self._moved_ns - content.changed_ns
-            if content.repeats and still_ns > content.frozen_ns:
+            if content.repeated and still_ns > content.frozen_ns:
                 text = f"the same content for {still_ns / NS_PER_S:.2f} s of motion"
                 self.frozen[content.topic] = text
             elif self.frozen:
@@ -95,7 +95,7 @@ class SignalMonitor:
 class _Content:
     """What a signal that may not freeze said last, and on which moving time that was new."""
 
-    __slots__ = ("changed_ns", "frozen_ns", "print", "repeats", "sample", "topic")
+    __slots__ = ("changed_ns", "frozen_ns", "print", "repeated", "sample", "topic")
 
     def __init__(self, topic: str, settings: SignalSettings) -> None:
         self.topic = topic
@@ -103,15 +103,14 @@ class _Content:
         self.sample: Sample | None = None
         self.print: object = None
         self.changed_ns = 0
-        self.repeats = 0
+        self.repeated = False
 
     def see(self, sample: Sample, moved_ns: int) -> None:
         self.sample = sample
         found = fingerprint(sample.data)
-        if found == self.print:
-            self.repeats += 1
-        else:
-            self.print, self.changed_ns, self.repeats = found, moved_ns, 0
+        self.repeated = found == self.print
+        if not self.repeated:
+            self.print, self.changed_ns = found, moved_ns
 
 
 class _Conduct:
@@ -203,7 +202,7 @@ def _content(array: NDArray[Any]) -> object:
     if array.nbytes <= _LOOKED_AT_BYTES:
         return array.tobytes()
     step = -(-array.nbytes // _LOOKED_AT_BYTES) | 1
-    return zlib.crc32(array.reshape(-1)[::step].tobytes())
+    return zlib.crc32(array.ravel()[::step].tobytes())
 
 
 _PRINTS: dict[type[Data], Callable[[Any], object]] = {

@@ -92,16 +92,15 @@ def workspace(view: View) -> Iterator[Finding]:
             yield from tip.of_pose(sample, view.speed)
     elif motion is not None and motion.position is not None:
         yield from tip.of_joints(motion)
-        target = _asked(view)
+        target = _asked(view, motion.position)
         if target is not None:
             yield from tip.of_command(target)
 
 
-def _asked(view: View) -> Vector | None:
+def _asked(view: View, position: Vector) -> Vector | None:
     """The joint positions that the policy's step asks for; None: there is none that could be followed."""
     step, kind = view.inputs.step, view.rules.robot.command
-    position = view.motion.position if view.motion is not None else None
-    if step is None or position is None or not view.armed or kind is Kind.JOINT_VELOCITY:
+    if step is None or not view.armed or kind is Kind.JOINT_VELOCITY:
         return None
     if step.values.shape != position.shape or not np.isfinite(step.values).all():
         return None
