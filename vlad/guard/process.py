@@ -145,7 +145,7 @@ class Guard:
             self._told = told
             self._report_ns = self._stop_ns = self._now_ns()
             text = f"{judge.state}: {judge.reason}" if judge.reason else judge.state
-            log.warning("%s", text)
+            log.log(logging.INFO if judge.state == "watching" else logging.WARNING, "%s", text)
             self._notifier.status(text)
 
     def _speak(self, now_ns: int) -> None:
