@@ -185,7 +185,9 @@ def await_events(made, what, timeout_s=5.0):
 
 def test_an_estop_message_stops_the_motors_and_stays(moving):
     with SensorPublisher(moving.sensors, "estop", "estop") as button:
-        time.sleep(0.3)
+        connected_s = time.monotonic() + 0.3
+        while time.monotonic() < connected_s:
+            assert moving.motor.receive(timeout_s=0.02).mode is CommandMode.RUN
         button.publish(EStop(True))
         await_command(moving, CommandMode.STOP0, CommandMode.STOP1)
         assert moving.call("status")["mode"] == "estop"

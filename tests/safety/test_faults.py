@@ -528,6 +528,14 @@ def test_the_limit_of_the_collision_head_can_be_switched_off():
     assert rig.tick().mode == "stopping"
 
 
+@pytest.mark.parametrize("doubt", [nan, np.inf])
+def test_a_doubt_that_is_no_number_stops_the_robot(doubt):
+    rig = Rig().driving()
+    _step(rig, lambda step: replace(step, uncertainty=doubt))
+    assert rig.tick().mode == "stopping"
+    assert rig.ids() == {"step_invalid"}
+
+
 def test_steps_for_another_robot_are_not_followed():
     rig = Rig().driving()
     _step(rig, lambda step: replace(step, names=("linear_x", "angular_x")))

@@ -1,4 +1,4 @@
-"""From the step that is due to the values that may be sent: slowed, steered, stopped before obstacles, bounded."""
+"""From the step that is due to the command that may be sent: slowed, steered, stopped in time, bounded."""
 
 from __future__ import annotations
 
