@@ -12,6 +12,7 @@ from tests.safety.arm_rig import ArmRig, limits
 from tests.safety.rig import Rig
 from vlad.messages import Battery, CenterOfMass, EStop, Imu, Power, Temperature
 from vlad.safety.checks import body
+from vlad.safety.reaction import Finding
 
 ROBOT = limits(body={"power": 500.0})
 NUMBER = st.floats()
@@ -43,12 +44,15 @@ def test_roll_and_pitch_count_whatever_the_heading(yaw, roll, pitch, tilts):
 def test_a_quaternion_is_taken_by_its_direction_but_must_be_one():
     x, y, z, w = turned(0.26).orientation
     assert look(body.tilt, Imu((x * 1.05, y, z, w * 1.05), (0, 0, 0), (0, 0, 0))) == []
+    leaning = turned(0.3, -0.2, 1.0)
+    longer = Imu(tuple(1.09 * part for part in leaning.orientation), (0, 0, 0), (0, 0, 9.8))
+    assert list(body.tilt("topic", longer, ROBOT)) == list(body.tilt("topic", leaning, ROBOT))
     for wrong in ((0, 0, 0, 0), (0, 0, 0, 2), (nan, 0, 0, 1), (0, 0, 0, -nan), (0, 0, 1e300, 1e300)):
         assert look(body.tilt, Imu(wrong, (0, 0, 0), (0, 0, 0))) == [("signal_invalid", "topic")]
 
 
 @pytest.mark.parametrize(("x", "y", "faults"), [
-    (0.19, 0.0, []), (0.15, 0.15, ["unbalanced"]), (-0.21, 0.0, ["unbalanced"]), (0.0, 0.21, ["unbalanced"]),
+    (0.2, 0.0, []), (0.15, 0.15, ["unbalanced"]), (-0.21, 0.0, ["unbalanced"]), (0.0, 0.21, ["unbalanced"]),
     (nan, 0.0, ["signal_invalid"]), (0.0, nan, ["signal_invalid"]), (float("inf"), 0.0, ["signal_invalid"]),
 ])  # fmt: skip
 def test_the_centre_of_mass_stays_over_the_support(x, y, faults):
@@ -83,9 +87,18 @@ def test_a_battery_is_good_low_or_critical(charge, faults):
     assert [fault for fault, _ in look(body.battery, Battery(charge, 24, -1, 30))] == faults
 
 
-@pytest.mark.parametrize("check", [body.battery, body.balance, body.tilt, body.power, body.heat])
-def test_data_of_another_type_is_invalid(check):
-    assert look(check, EStop(False)) == [("signal_invalid", "topic")]
+@pytest.mark.parametrize(("check", "why"), [
+    (body.battery, "its charge is not a number"), (body.power, "its power is not a number"),
+    (body.balance, "is no centre of mass with finite numbers"), (body.heat, "carries no temperatures"),
+    (body.tilt, "has no orientation: its quaternion is not of length 1"),
+])  # fmt: skip
+def test_data_of_another_type_is_invalid(check, why):
+    assert list(check("topic", EStop(False), ROBOT)) == [Finding("signal_invalid", "topic", why)]
+
+
+def test_a_temperature_that_is_no_number_is_told_with_its_part():
+    (found,) = body.heat("topic", Temperature({"hip": nan}), ROBOT)
+    assert found.detail == "the temperature of hip is not a number"
 
 
 @given(st.tuples(NUMBER, NUMBER, NUMBER, NUMBER))

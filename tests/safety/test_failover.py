@@ -393,8 +393,8 @@ def test_an_odometry_that_is_none_is_not_reckoned_from():
 class Alone:
     """The sources of a rover's signals, fed by hand."""
 
-    def __init__(self, signals):
-        self.sources = Sources(Rules(rover(), settings({**ROVER_SIGNALS, **signals})))
+    def __init__(self, signals, robot=None):
+        self.sources = Sources(Rules(robot or rover(), settings({**ROVER_SIGNALS, **signals})))
         self.now_ns = 1000 * S
         self.samples = {}
 
@@ -467,12 +467,22 @@ def test_a_signal_is_used_again_after_its_time_of_health_and_not_before():
         assert alone.choose().topics == topics
 
 
-def test_other_joints_than_the_axes_are_not_measured_by_their_names():
+def test_other_joints_than_the_axes_need_not_have_their_names():
     joints = {"type": "joint_state", "max_age_s": 0.1}
     alone = Alone({"gripper": {**joints, "backups": ["gripper_2"]}, "gripper_2": joints})
-    for topic in ("gripper", "gripper_2"):
-        alone.give(topic, JointState(("finger",), np.zeros(1, np.float32)))
+    alone.give("gripper", JointState(("finger",), np.zeros(1, np.float32)))
+    alone.give("gripper_2", JointState(("finger", *rover().axes), np.zeros(3, np.float32)))
     assert alone.choose().topics == {}
+
+
+def test_axes_that_a_base_does_not_have_are_estimated_at_rest():
+    robot = rover(obstacle=None, axes={"linear_y": rover().axes["linear_x"]})
+    alone = Alone(ESTIMATED, robot)
+    alone.give("odometry", odometry())
+    alone.choose(commanded=(0.0,))
+    made = alone.choose(after_s=0.2, commanded=(0.5,)).estimates["odometry"].data
+    assert made.linear == pytest.approx((0, 0.5 + 0.05 * 0.8, 0))
+    assert made.angular == (0, 0, 0)
 
 
 def test_a_frozen_imu_is_not_turned_by_its_own_gyroscope():

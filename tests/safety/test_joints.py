@@ -36,10 +36,15 @@ def at(position=(0.0, 0.0), velocity=(0.0, 0.0), **rows) -> Motion:
 
 @pytest.mark.parametrize(("position", "faults"), [
     (0.79, set()), (-0.79, set()), (0.81, {"position_soft"}), (-0.81, {"position_soft"}),
-    (1.019, {"position_soft"}), (1.021, {"position_limit"}), (-1.021, {"position_limit"}),
+    (1.02, {"position_soft"}), (-1.02, {"position_soft"}), (1.021, {"position_limit"}), (-1.021, {"position_limit"}),
 ])  # fmt: skip
 def test_a_position_is_good_soft_or_beyond(position, faults):
     assert set(found(at((0.0, position)))) == faults
+
+
+def test_a_position_beyond_its_limit_is_told():
+    (finding,) = watch().findings(at((0.0, 1.5)), None)
+    assert finding.detail == "at 1.500"
 
 
 def test_without_a_soft_margin_only_the_limit_counts():
@@ -78,8 +83,8 @@ def test_a_measured_velocity_beyond_its_limit_is_a_fault(velocity):
 @pytest.mark.parametrize(("field", "good", "bad", "fault"), [
     ("speeding", 12.7, 12.9, "acceleration_limit"), ("effort", 99.0, 101.0, "effort_limit"),
     ("effort", -99.0, -101.0, "effort_limit"), ("current", 9.9, 10.1, "current_limit"),
-    ("current", -9.9, -10.1, "current_limit"), ("temperature", 69.0, 71.0, "joint_warm"),
-    ("temperature", 79.0, 81.0, "joint_hot"), ("temperature", -300.0, 1e30, "joint_hot"),
+    ("current", -9.9, -10.1, "current_limit"), ("temperature", 70.0, 71.0, "joint_warm"),
+    ("temperature", 80.0, 81.0, "joint_hot"), ("temperature", -300.0, 1e30, "joint_hot"),
 ])  # fmt: skip
 def test_a_quantity_beyond_its_limit_is_a_fault(field, good, bad, fault):
     assert fault not in found(at(**{field: (good, good)}))

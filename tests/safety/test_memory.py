@@ -50,6 +50,26 @@ def test_the_newest_detail_is_told_and_the_first_time_kept():
     assert (acting[0].detail, acting[0].since_ns) == ("2 s", S)
 
 
+def test_the_first_moment_of_all_counts_like_any_other():
+    memory = Memory()
+    found = [finding("silence"), finding("signal_stale")]
+    assert len(memory.update(found, 0, armed=True)) == 2
+    assert [fault.since_ns for fault in memory.update(found, S, armed=True)] == [0, 0]
+    memory = Memory()
+    memory.update(found, 0, armed=True)
+    assert [(fault.fault.id, fault.since_ns) for fault in memory.latched()] == [("signal_stale", 0)]
+    assert {*ids(memory.update((), S // 10, armed=True))} == {"silence", "signal_stale"}
+
+
+def test_of_one_reaction_the_higher_level_comes_first():
+    memory = Memory()
+    found = [finding(fault) for fault in FAULTS]
+    memory.update(found, 0, armed=True)
+    acting = memory.update(found, 100 * S, armed=True)
+    order = [(fault.fault.reaction, fault.fault.level) for fault in acting if fault.since_ns == 0]
+    assert order == sorted(order, reverse=True)
+
+
 @pytest.mark.parametrize("row", [row for row in FAULTS.values() if row.clears is not Clears.ITSELF],
                          ids=lambda row: row.id)  # fmt: skip
 def test_what_waits_for_a_person_waits(row):

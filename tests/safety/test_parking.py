@@ -120,6 +120,18 @@ def test_without_spare_joints_nothing_changes():
     assert parking.steer(target, ()) is target
 
 
+def test_a_critical_joint_is_not_parked_though_it_has_a_safe_position():
+    findings = [Finding("joint_hot", "j1", "hot")]
+    assert Parking(robot(critical=("j0", "j1"))).park(findings) == findings
+
+
+def test_all_joints_that_take_over_are_told():
+    spare = {**AXIS, "safe_position": -0.2, "compensated_by": ("j0", "j2")}
+    parking = Parking(robot(critical=("j0", "j2"), axes={"j0": AXIS, "j1": spare, "j2": AXIS}))
+    (parked,) = parking.park([Finding("joint_hot", "j1", "hot")])
+    assert parked.detail == "joint_hot: hot; j0, j2 take over"
+
+
 def test_only_what_is_parked_is_steered():
     parking = Parking(robot(axes={"j0": AXIS, "j1": {**AXIS, "safe_position": -0.2}}))
     parked = parking.park([Finding("joint_hot", "j1", "hot"), Finding("joint_hot", "j0", "hot")])

@@ -183,7 +183,7 @@ class _Feed:
         sample = inputs.samples.get(source)
         if sample is None:
             return "never came"
-        if problem := self._rules[source].age_problem(sample, inputs.now_ns) or frozen.get(source, ""):
+        if problem := self._rules[source].age_problem(sample, inputs.now_ns) or frozen.get(source):
             return problem
         known = self._checked.get(source)
         if known is None or known[0] is not sample:

@@ -37,7 +37,8 @@ class Memory:
             entry = self._entries.get(key)
             if entry is None:
                 entry = self._entries[key] = _Entry(finding, now_ns, now_ns)
-            entry.finding, entry.last_ns = finding, now_ns
+            else:
+                entry.finding, entry.last_ns = finding, now_ns
             self._act(entry, now_ns, armed)
         if not self._entries:
             return ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import asin, atan2, fabs, hypot, isfinite
+from math import asin, atan2, fabs, hypot, isfinite, nan
 
 from vlad.messages import Battery, CenterOfMass, Data, Imu, Power, Temperature
 from vlad.robot import Robot
@@ -28,7 +28,7 @@ def body(view: View) -> Iterator[Finding]:
 def battery(topic: str, data: Data, robot: Robot) -> Iterator[Finding]:
     """Low: slower. Critical: home by hand."""
     body = robot.body
-    charge = data.percentage if isinstance(data, Battery) else float("nan")
+    charge = data.percentage if isinstance(data, Battery) else nan
     if not isfinite(charge):
         yield Finding("signal_invalid", topic, "its charge is not a number")
     elif charge < body.battery_critical:
@@ -39,7 +39,7 @@ def battery(topic: str, data: Data, robot: Robot) -> Iterator[Finding]:
 
 def balance(topic: str, data: Data, robot: Robot) -> Iterator[Finding]:
     """The centre of mass must stay over the support."""
-    x, y = (data.x, data.y) if isinstance(data, CenterOfMass) else (float("nan"), 0.0)
+    x, y = (data.x, data.y) if isinstance(data, CenterOfMass) else (nan, nan)
     if not (isfinite(x) and isfinite(y)):
         yield Finding("signal_invalid", topic, "is no centre of mass with finite numbers")
     elif hypot(x, y) > robot.body.center_of_mass:
@@ -48,7 +48,7 @@ def balance(topic: str, data: Data, robot: Robot) -> Iterator[Finding]:
 
 def tilt(topic: str, data: Data, robot: Robot) -> Iterator[Finding]:
     """Roll and pitch [rad] of REP 103 from the orientation."""
-    x, y, z, w = data.orientation if isinstance(data, Imu) else (float("nan"),) * 4
+    x, y, z, w = data.orientation if isinstance(data, Imu) else (nan,) * 4
     length = hypot(x, y, z, w)
     if not fabs(length - 1) <= _UNIT_ERROR:
         yield Finding("signal_invalid", topic, "has no orientation: its quaternion is not of length 1")
@@ -62,7 +62,7 @@ def tilt(topic: str, data: Data, robot: Robot) -> Iterator[Finding]:
 
 def power(topic: str, data: Data, robot: Robot) -> Iterator[Finding]:
     """What the whole robot draws."""
-    watts, most = data.watts if isinstance(data, Power) else float("nan"), robot.body.power
+    watts, most = data.watts if isinstance(data, Power) else nan, robot.body.power
     if most is None:
         return
     if not isfinite(watts):
