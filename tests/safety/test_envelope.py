@@ -173,3 +173,59 @@ def test_more_jerk_than_allowed_is_told():
     rig.tick(3)
     assert ("jerk_limit", "j1") in {(fault.fault.id, fault.subject) for fault in rig.verdict.faults}
     assert rig.verdict.mode == "active"
+
+
+# Single steps
+
+
+def jerky() -> Envelope:
+    robot = arm(Kind.JOINT_VELOCITY)
+    axes = {name: axis.model_copy(update={"jerk": 20.0}) for name, axis in robot.axes.items()}
+    return Envelope(Kind.JOINT_VELOCITY, Limits(robot.model_copy(update={"axes": axes})))
+
+
+def test_acceleration_builds_up_from_zero_in_either_direction():
+    """By 20 a second each second: 0.2, 0.4, 0.6; and anew from zero when the direction turns."""
+    envelope, taken = jerky(), []
+    for wanted in (1.0, 1.0, -1.0, -1.0):
+        envelope.step(envelope.approach(np.array([wanted, 0.0]), 0.01), 0.01)
+        taken.append(envelope.velocity[0])
+    turned = (0.006 - 0.05) * 0.6 / 5.0
+    assert taken == pytest.approx([0.002, 0.006, turned, turned - (-turned / 0.01 + 0.2) * 0.01])
+
+
+def test_who_asks_for_no_more_than_is_given_asks_for_no_jerk():
+    envelope = jerky()
+    envelope.approach(np.array([0.0, 1.0]), 0.01)
+    assert envelope.jerked == "j1"
+    envelope.approach(np.array([0.002, 0.0]), 0.01)
+    assert envelope.jerked == ""
+
+
+@pytest.mark.parametrize(("measured", "target", "expected"), [
+    ((0.2, -0.2), (0.5, -0.5), (0.5, -0.5)), ((-0.99, 1.49), (-1.0, 1.0), (-0.2702, 0.2702)),
+    ((1.49, -0.99), (1.0, -1.0), (0.2702, -0.2702)), ((-0.99, 1.49), (0.28, -0.28), (0.28, -0.28)),
+    ((1.3, -0.9), (0.3, -0.3), (0.3, -0.3)), ((-1.5, 2.0), (-1.0, 1.0), (0.0, 0.0)),
+])  # fmt: skip
+def test_a_joint_velocity_is_followed_up_to_what_leaves_room_to_stop(measured, target, expected):
+    """5 (sqrt(0.01^2 + 2 * 0.01 / 5) - 0.01) = 0.2702 with 0.01 of way left."""
+    envelope = Envelope(Kind.JOINT_VELOCITY, Limits(arm(Kind.JOINT_VELOCITY)))
+    for _ in range(60):
+        envelope.step(envelope.bound(np.array(target), 0.01, 1.0, np.array(measured)), 0.01)
+    assert envelope.velocity == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_joint_that_is_too_fast_is_held_back_before_its_limit():
+    envelope = Envelope(Kind.JOINT_POSITION, Limits(arm()))
+    envelope.start(np.array([1.45, -0.95]))
+    envelope.velocity = np.array([1.0, -1.0])
+    held = envelope.bound(np.array([1.5, -1.0]), 0.01, 1.0, None)
+    assert held == pytest.approx([0.6589, -0.6589], abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_commands_are_single_floats_as_the_driver_gets_them(kind):
+    limits = Limits(rover() if kind is Kind.TWIST else arm(kind))
+    envelope = Envelope(kind, limits)
+    envelope.start(np.zeros(2))
+    assert envelope.values(np.zeros(2)).dtype == np.float32

@@ -36,7 +36,8 @@ def at(position=(0.0, 0.0), velocity=(0.0, 0.0), **rows) -> Motion:
 
 @pytest.mark.parametrize(("position", "faults"), [
     (0.79, set()), (-0.79, set()), (0.81, {"position_soft"}), (-0.81, {"position_soft"}),
-    (1.02, {"position_soft"}), (-1.02, {"position_soft"}), (1.021, {"position_limit"}), (-1.021, {"position_limit"}),
+    (1.02, {"position_soft"}), (-1.02, {"position_soft"}), (1.021, {"position_limit"}),
+    (-1.021, {"position_limit"}),
 ])  # fmt: skip
 def test_a_position_is_good_soft_or_beyond(position, faults):
     assert set(found(at((0.0, position)))) == faults

@@ -250,6 +250,14 @@ def test_each_scan_grows_old_by_itself():
     assert back_old == pytest.approx(1.1 - RADIUS_M - 0.05, abs=0.01)
 
 
+def test_each_scan_grows_old_by_itself_on_a_bent_way_too():
+    fan = np.full(180, inf)
+    fan[90] = 1.0
+    for ages_s, driven_m in (((0.1, 0.0), 0.1), ((0.0, 0.1), 0.05)):
+        seen = Seen(FRONT, BACK).see(half(fan), half(), ages_s=ages_s)
+        assert seen.free_m(0.5, 0.01, after_s=0.1) == pytest.approx(1.1 - RADIUS_M - driven_m, abs=0.01)
+
+
 def test_what_is_near_is_in_the_way_of_every_travel():
     seen = Seen(proximity=("ring",)).see(scan(), near=[Proximity((NearObject("x", 0.5, 0.0), FAR))])
     assert seen.free_m(0.5, 0.0) == seen.free_m(-0.5, 1.0) == 0.5

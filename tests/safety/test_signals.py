@@ -27,10 +27,11 @@ FROZEN = {"camera": {"frozen_s": 0.3}}
 class Bench:
     """A monitor alone, fed with one signal that comes at its nominal rate unless a test says otherwise."""
 
-    def __init__(self, rate_hz=50.0, others=0, **known):
+    def __init__(self, rate_hz=50.0, others=0, gap_fraction=0.1, **known):
         signals = {"imu": {"type": "imu", "rate_hz": rate_hz, **known}}
         signals |= {f"other{k}": {"type": "imu"} for k in range(others)}
-        settings = Settings.model_validate({"robot": {"limits": "r.toml"}, "signals": signals})
+        values = {"robot": {"limits": "r.toml"}, "signals": signals, "safety": {"gap_fraction": gap_fraction}}
+        settings = Settings.model_validate(values)
         self.monitor = SignalMonitor(settings)
         self.count = Count()
         self.now_ns = 100 * S
@@ -115,6 +116,14 @@ def test_few_gaps_and_few_bad_messages_are_tolerated():
         bench.count.gaps += 4
         bench.count.refused += 4
         assert bench.run(1) == []
+
+
+def test_as_many_gaps_as_the_fraction_are_tolerated():
+    half = Bench(gap_fraction=0.5)
+    half.run(2, gaps=1)
+    assert half.run(2, gaps=1) == []
+    less = Bench(gap_fraction=0.49)
+    assert less.run(4, gaps=1) == ["signal_gaps"]
 
 
 def test_a_driver_that_only_sends_rubbish_is_told_though_nothing_good_ever_came():
@@ -256,6 +265,8 @@ JOINTS = JointState(("a", "b"), position=np.ones(2, np.float32))
     (image(), image(at=[(0, 1)])),
     (image(), image((64, 48, 3))),
     (image((2, 2, 3)), image((2, 2, 3), at=[(11, 1)])),
+    (CompressedImage("jpeg", memoryview(b"a" * 5000)),
+     CompressedImage("jpeg", memoryview(b"a" * 4000 + b"b" + b"a" * 999))),
     (CompressedImage("jpeg", memoryview(b"a" * 9000)),
      CompressedImage("jpeg", memoryview(b"a" * 8999 + b"b"))),
     (SCAN, replace(SCAN, ranges=np.full(360, 2, np.float32))),
@@ -269,6 +280,16 @@ JOINTS = JointState(("a", "b"), position=np.ones(2, np.float32))
 def test_other_content_has_another_fingerprint_and_the_same_content_the_same(one, other):
     assert fingerprint(one) != fingerprint(other)
     assert fingerprint(one) == fingerprint(replace(one))
+
+
+def test_a_large_picture_is_only_sampled():
+    assert fingerprint(image((200, 200, 3))) == fingerprint(image((200, 200, 3), at=[(1, 9)]))
+
+
+def test_a_change_in_every_second_column_is_seen():
+    changed = np.zeros((128, 128), np.uint8)
+    changed[:, 1::2] = 9
+    assert fingerprint(Image("mono8", np.zeros_like(changed))) != fingerprint(Image("mono8", changed))
 
 
 def test_what_is_not_measured_never_counts_as_frozen():

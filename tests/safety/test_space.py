@@ -121,6 +121,15 @@ def test_a_distance_that_is_not_known_counts_as_near(people):
     assert "person_near" in rig.ids()
 
 
+@pytest.mark.parametrize("people", [person(nan), person(5.0, -inf)])
+def test_a_distance_that_is_not_known_is_told_as_none(people):
+    rig = with_people().armed()
+    rig.data["people"] = people
+    rig.tick()
+    told = [fault.detail for fault in rig.verdict.faults if fault.fault.id == "person_near"]
+    assert told == ["someone at 0.00 m, 0.41 m needed"]
+
+
 def test_people_that_are_not_heard_of_count_as_near():
     rig = with_people().driving()
     rig.silent.add("people")
@@ -187,7 +196,8 @@ def test_the_signals_that_the_limits_name_are_required(topic):
 def test_a_wrench_of_another_type_is_invalid():
     rig = ArmRig().armed()
     rig.data["wrench"] = EStop(False)
-    assert [fault.subject for fault in rig.tick().faults] == ["wrench"]
+    told = [(fault.subject, fault.detail) for fault in rig.tick().faults]
+    assert told == [("wrench", "is no wrench with finite numbers")]
 
 
 # Obstacles

@@ -63,11 +63,12 @@ def test_a_prismatic_joint_counts_in_metres(urdf):
 
 
 @pytest.mark.parametrize(("names", "tip", "says"), [
-    (("j0", "j1", "j9"), "hand", "has no joint j9"), (("j0", "j1"), "foot", "has no link 'foot'"),
-    (("j0",), "hand", "j1 moves 'hand' but is no axis"), (("j0", "j1"), "finger", "grip moves 'finger'"),
+    (("j0", "j8", "j9"), "hand", " has no joint j8, j9: use"), (("j0", "j1"), "foot", " has no link 'foot'"),
+    (("j1",), "hand", ": j0 moves 'hand' but is no axis"), (("j0", "j1"), "finger", ": grip moves 'finger'"),
+    (("j0",), "finger", ": j1, grip moves 'finger'"),
 ])  # fmt: skip
 def test_a_description_that_does_not_fit_the_robot_is_refused(urdf, names, tip, says):
-    with pytest.raises(KinematicsError, match=says):
+    with pytest.raises(KinematicsError, match=f"^{urdf}{says}"):
         Kinematics(urdf, tip, names)
 
 
@@ -96,7 +97,7 @@ def test_without_pinocchio_it_says_what_to_install(urdf, monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(KinematicsError, match=r"pip install 'vlad\[kinematics\]'"):
+    with pytest.raises(KinematicsError, match=rf"^{urdf} .* pip install 'vlad\[kinematics\]'"):
         Kinematics(urdf, "hand", ("j0", "j1"))
 
 
@@ -236,6 +237,20 @@ def seen(*poses, speed=0.0, spacing=TICK_NS, **workspace) -> list[str]:
 ])  # fmt: skip
 def test_the_end_effector_stays_in_its_box_and_out_of_the_zones(position, fault):
     assert [line.split()[0] for line in seen(position)] == ([fault] if fault else [])
+
+
+@pytest.mark.parametrize("position", [(nan, 0.0, 1.0), (0.0, 0.0, -inf)])
+def test_a_pose_that_is_none_is_told_as_one(position):
+    assert seen(position) == ["signal_invalid pose is no pose with finite numbers"]
+
+
+def test_joints_are_asked_where_they_are_and_not_added_to_where_they_are(urdf):
+    rig = arm(urdf)
+    rig.position[:] = 0.4, 0.0
+    rig.wanted = [0.4, 0.0]
+    rig.armed()
+    rig.tick(20)
+    assert (rig.modes, rig.ids()) == ([], set())
 
 
 def test_a_zone_is_named_or_numbered():
