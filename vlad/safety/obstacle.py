@@ -107,6 +107,7 @@ class Surroundings:
         self._lags: Vector = _EMPTY
         self._sectors: list[tuple[float, float]] = []
         self._covered = {1: False, -1: False}
+        self._touches = {1: False, -1: False}
         self._reach: list[tuple[float, float]] = []
         self._stamp_ns = 0
         self._near: list[Sample | None] = [None] * len(settings.proximity)
@@ -138,10 +139,21 @@ class Surroundings:
             self._y = np.concatenate([_EMPTY, *(scan.y for scan in seen)])
             self._distance = np.concatenate([_EMPTY, *(scan.distance for scan in seen)])
             self._lags = np.repeat(np.array(lags), [len(scan.x) for scan in seen])
+        self._take_out_touching()
         sectors = [scan.sector for scan in seen]
         if sectors != self._sectors:
             self._sectors = sectors
             self._covered = {1: _covers(sectors, 0.0), -1: _covers(sectors, pi)}
+
+    def _take_out_touching(self) -> None:
+        """What lies within the disc blocks the way towards it, and is no point of any way."""
+        touching = self._distance < self._radius_m
+        self._touches = {1: False, -1: False}
+        if touching.any():
+            x, apart = self._x[touching], ~touching
+            self._touches = {1: bool((x > 0).any()), -1: bool((x < 0).any())}
+            self._x, self._y = self._x[apart], self._y[apart]
+            self._lags = self._lags[apart] if self._lags.size else self._lags
 
     def free_m(self, linear: float, angular: float, now_ns: int) -> float:
         """How far the base can go along the way that these speeds lead (m/s, rad/s), before it touches.
@@ -149,7 +161,7 @@ class Surroundings:
         As of `now_ns`: what was seen, less what the robot drove since.
         """
         forward, speed = (1 if linear > 0 else -1), abs(linear)
-        if linear and not self._covered[forward]:
+        if linear and (self._touches[forward] or not self._covered[forward]):
             return 0.0
         driven_m = speed * max(0, now_ns - self._stamp_ns) / NS_PER_S
         free_m = min((reach_m - speed * lag_s for reach_m, lag_s in self._reach), default=0.0) - driven_m
@@ -179,19 +191,19 @@ class Surroundings:
         A point at distance c from the circle's centre and at the angle phi along it is touched at the angle
         phi - delta, where by the law of cosines cos(delta) = (bend^2 + c^2 - R^2) / (2 bend c).
         """
-        from_centre = np.hypot(x, bend_m - y)
-        hit = np.abs(from_centre - bend_m) < self._radius_m
-        inside = self._distance < self._radius_m
-        if (inside & (x > 0)).any():
-            return 0.0
-        hit &= ~inside
+        across = bend_m - y
+        squared = x * x + across * across
+        inner, outer = bend_m - self._radius_m, bend_m + self._radius_m
+        hit = squared < outer * outer
+        if inner > 0:
+            hit &= squared > inner * inner
         if not hit.any():
             return inf
-        c = from_centre[hit]
-        phi = np.arctan2(x[hit], bend_m - y[hit])
-        cosine = (bend_m**2 + c * c - self._radius_m**2) / np.maximum(2 * bend_m * c, 1e-12)
-        turn = phi - np.arccos(np.clip(cosine, -1.0, 1.0))
-        turn[(turn < 0) & (x[hit] <= 0)] += tau
+        x, across, squared = x[hit], across[hit], squared[hit]
+        doubled = np.maximum(2 * bend_m * np.sqrt(squared), 1e-12)
+        cosine = (bend_m * bend_m - self._radius_m**2 + squared) / doubled
+        turn = np.arctan2(x, across) - np.arccos(np.minimum(np.maximum(cosine, -1.0), 1.0))
+        turn[(turn < 0) & (x <= 0)] += tau
         return self._soonest_m(bend_m * turn, hit, speed)
 
     def _soonest_m(self, way: Vector, hit: NDArray[np.bool_], speed: float) -> float:
