@@ -11,8 +11,8 @@ from tests.safety.arm_rig import ArmRig, limits
 from tests.safety.rig import Rig, S, rover, settings
 from vlad.messages import NearObject, Sample
 from vlad.robot import Separation
-from vlad.safety.checks import action, compute, space
-from vlad.safety.motion import Limits
+from vlad.safety.checks import action, compute, joints, space, stopping
+from vlad.safety.motion import Limits, Motion
 from vlad.safety.reaction import Reaction
 from vlad.safety.stop import REST_NS, STOP_LATENCY_NS, Brake, StopPlan
 from vlad.safety.view import FUTURE_NS, Computer, Rules, Watched
@@ -25,14 +25,21 @@ SETTINGS = settings(
 )  # fmt: skip
 
 
+OF_THE_VIEW = {"chunk_ns", "overruns", "acting", "stop", "motion", "following", "followed"}
+
+
 def found(check, **changes) -> list[tuple[str, str]]:
     """What a check finds; `changes` of the inputs, or of the view."""
     rig = Rig(set_up=SETTINGS)
     rig.tick()
     view = rig.kernel._view(rig.sense())
-    ours = {key: changes.pop(key) for key in ("chunk_ns", "overruns", "acting") if key in changes}
+    ours = {key: changes.pop(key) for key in OF_THE_VIEW & set(changes)}
     view = replace(view, inputs=replace(view.inputs, **changes), **ours)
     return [(finding.fault, finding.detail) for finding in check(view)]
+
+
+def moving(*velocity: float) -> Motion:
+    return Motion(np.array(velocity), measured=True)
 
 
 NOW_NS = 1_000 * S + S // 100
@@ -131,7 +138,39 @@ def test_a_tick_lasts_whole_nanoseconds_and_a_robot_may_have_no_feedback():
     assert (rules.period_ns, rules.feedback) == (3_333_333, None)
 
 
+@pytest.mark.parametrize(("velocity", "faults"), [
+    ((0.2, 0.5), []), ((0.3, 0.7), [("base_deviation", "at 0.300")]),
+    ((0.21, 0.7), [("base_deviation", "at 0.700")]),
+])  # fmt: skip
+def test_a_base_at_rest_may_move_by_a_quarter_of_its_limits_and_the_worse_axis_is_told(velocity, faults):
+    assert found(joints.deviation, motion=moving(*velocity), following=True) == faults
+
+
+@pytest.mark.parametrize(("values", "faults"), [
+    ([0.0, 1.0], []), ([0.5, 1.2], [("step_deviation", "by 0.500")]),
+    ([0.41, 1.5], [("step_deviation", "by 1.500")]),
+])  # fmt: skip
+def test_a_step_may_differ_by_half_the_limit_and_the_worse_axis_is_told(values, faults):
+    ahead = replace(step(), values=np.array(values, np.float32))
+    assert found(joints.jump, step=ahead, followed=np.zeros(2, np.float32)) == faults
+
+
 # Stops
+
+
+@pytest.mark.parametrize(("category", "fault"), [
+    (Reaction.STOP2, "stop_late"), (Reaction.STOP1, "stop_failed"), (Reaction.STOP0, "stop_failed"),
+])  # fmt: skip
+def test_a_stop_may_take_its_planned_time_and_must_be_confirmed(category, fault):
+    begun = StopPlan(NOW_NS - S // 2, category, np.array([0.5, 0.0]), np.array([1.0, 1.0]))
+    at_limit = 0.5 - 0.3 + 0.03 * 0.8
+    assert found(stopping.stopping, stop=begun, motion=moving(at_limit - 1e-9, 0.06)) == []
+    assert found(stopping.stopping, stop=begun, motion=moving(-0.25, 0.0)) == [(fault, "still at -0.250")]
+    assert found(stopping.stopping, stop=begun, motion=moving(0.0, 0.07)) == [(fault, "still at 0.070")]
+    assert found(stopping.stopping, stop=begun, motion=None) == []
+    over = replace(begun, started_ns=NOW_NS - S)
+    told = [(fault, "nothing confirms that the robot came to rest")] if fault == "stop_late" else []
+    assert found(stopping.stopping, stop=over, motion=None) == told
 
 
 def brake(**changes) -> Brake:

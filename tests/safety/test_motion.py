@@ -9,7 +9,7 @@ import pytest
 
 from tests.safety.rig import S, arm, odometry, rover
 from vlad.messages import EStop, JointState, Kind, Sample
-from vlad.safety.motion import Feedback, Limits
+from vlad.safety.motion import Feedback, Limits, Past, turning
 from vlad.safety.reaction import Reaction
 from vlad.safety.stop import Brake, StopPlan
 
@@ -32,7 +32,37 @@ def test_a_twist_is_read_in_the_order_of_the_axes():
 def test_a_twist_that_is_not_finite_says_nothing(bad):
     motion = Feedback(rover()).read(sample(odometry(0.5, bad)))
     assert motion.velocity is None
-    assert motion.problem
+    assert motion.problem == "its twist is not finite, or beyond all measure"
+
+
+def test_a_twist_may_be_as_large_as_a_single_float():
+    largest = float(np.finfo(np.float32).max)
+    assert Feedback(rover()).read(sample(odometry(largest, -largest))).problem == ""
+
+
+def test_the_turn_rate_is_found_by_its_name():
+    limits = Limits(rover())
+    assert turning(np.array([0.5, -0.2]), limits) == -0.2
+    straight = Limits(rover(axes={"linear_x": rover().axes["linear_x"]}))
+    assert turning(np.array([0.5]), straight) == 0
+
+
+def test_an_axis_without_limits_of_position_has_none():
+    limits = Limits(rover())
+    assert (limits.lower.tolist(), limits.upper.tolist()) == ([-inf, -inf], [inf, inf])
+
+
+def test_the_way_to_rest_has_the_direction_of_the_motion():
+    assert Limits(arm()).stopping(np.array([1.0, -0.5])) == pytest.approx([0.1, -0.025])
+
+
+def test_of_two_measurements_of_one_moment_the_first_counts():
+    past = Past()
+    assert past.before(S, "first") is None
+    assert past.before(S, "second") is None
+    assert past.before(S + 29_999_999, "third") is None
+    assert past.before(S + 30_000_000, "fourth") == (0.03, "first")
+    assert past.before(S + 60_000_000, "fifth") == (0.03, "fourth")
 
 
 def test_joints_are_found_by_name_whatever_their_order():
@@ -43,17 +73,18 @@ def test_joints_are_found_by_name_whatever_their_order():
     assert motion.measured
 
 
-@pytest.mark.parametrize("state", [
-    EStop(False),
-    JointState(("j0",), floats(0)),
-    JointState(("j0", "j1"), None, floats(0, 0)),
-    JointState(("j0", "j1"), floats(0, nan), floats(0, 0)),
-    JointState(("j0", "j1"), floats(0, 0), floats(inf, 0)),
-    JointState(("j0", "j1"), floats(0)),
-], ids=["type", "joint", "positions", "nan", "inf", "shape"])  # fmt: skip
-def test_a_state_that_lacks_what_is_needed_says_what(state):
+@pytest.mark.parametrize(("state", "problem"), [
+    (EStop(False), "carries a EStop"),
+    (JointState(("j0",), floats(0)), "lacks the joints j1"),
+    (JointState(("x",), floats(0)), "lacks the joints j0, j1"),
+    (JointState(("j0", "j1"), None, floats(0, 0)), "has no positions"),
+    (JointState(("j0", "j1"), floats(0, nan), floats(0, 0)), "has values that are not finite"),
+    (JointState(("j0", "j1"), floats(0, 0), floats(inf, 0)), "has values that are not finite"),
+    (JointState(("j0", "j1"), floats(0)), "has not one value for each joint"),
+], ids=["type", "joint", "joints", "positions", "nan", "inf", "shape"])  # fmt: skip
+def test_a_state_that_lacks_what_is_needed_says_what(state, problem):
     motion = Feedback(arm()).read(sample(state))
-    assert motion.problem
+    assert motion.problem == problem
     assert motion.velocity is None
     assert motion.position is None
 

@@ -242,6 +242,17 @@ def test_a_stale_signal_is_told_as_stale_and_not_for_its_rate_too():
     assert "signal_rate" not in rig.ids()
 
 
+def test_what_is_no_scan_and_what_never_came_is_told():
+    rig = SignalRig()
+    rig.data["laser"] = Battery(0.9, 24.0, -1.0, 30.0)
+    rig.silent |= {"estop", "camera"}
+    told = {(fault.fault.id, fault.subject, fault.detail) for fault in rig.tick().faults}
+    assert told >= {
+        ("signal_invalid", "laser", "is no laser scan with any beams"),
+        ("estop_silent", "estop", "never came"), ("signal_missing", "camera", "never came"),
+    }  # fmt: skip
+
+
 def test_an_optional_signal_that_falls_silent_is_told_for_its_rate():
     rig = SignalRig({"imu": {"type": "imu", "required": False, "rate_hz": HZ}}).driving()
     rig.silent.add("imu")

@@ -33,6 +33,8 @@ _UNCERTAIN_AT_ONCE, _UNCERTAIN_PER_S = 0.05, 0.15
 (motion.REST_FRACTION), their sum less than what a healthy base may deviate from its command."""
 _TILTS_RAD_PER_S = 0.05
 """An estimated orientation may be wrong by this, and is farther from upright by as much."""
+_LEVEL = 1e-9
+"""Closer to upright than this [rad] every direction leads away from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +252,6 @@ def _falling(orientation: Quaternion) -> Vector3:
     x, y, z, w = orientation
     up_x, up_y, _ = rotate((-x, -y, -z, w), (0.0, 0.0, 1.0))
     tilt = hypot(up_x, up_y)
-    if tilt == 0:
+    if tilt < _LEVEL:
         return _TILTS_RAD_PER_S, 0.0, 0.0
     return _TILTS_RAD_PER_S * up_y / tilt, -_TILTS_RAD_PER_S * up_x / tilt, 0.0

@@ -101,7 +101,7 @@ class Feedback:
         arm = robot.workspace is not None and robot.workspace.urdf is not None
         self._needs_position = arm or robot.command in (Kind.JOINT_POSITION, Kind.JOINT_DELTA)
         self._sample: Sample | None = None
-        self._motion = Motion(problem="never came")
+        self._motion = Motion()
         self._seen_names: tuple[str, ...] = ()
         self._order: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         self._past: Past[Vector] = Past()
@@ -127,7 +127,7 @@ class Feedback:
         velocity = np.array(found, dtype=np.float64)
         if not (np.abs(velocity) <= _LARGEST).all():
             return Motion(problem="its twist is not finite, or beyond all measure")
-        return Motion(velocity, None, measured=True, speeding=self._speeding(velocity, stamp_ns))
+        return Motion(velocity, measured=True, speeding=self._speeding(velocity, stamp_ns))
 
     def _from_joints(self, joints: JointState, stamp_ns: int) -> Motion:
         if joints.names != self._seen_names:
