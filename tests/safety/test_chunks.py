@@ -27,6 +27,11 @@ def actions(*rows) -> np.ndarray:
     return np.array(rows, dtype=np.float32)
 
 
+def test_a_twist_beyond_three_times_its_limit_is_no_mere_exaggeration():
+    assert problem(actions=actions((0, 6.0), (0, -6.0))) is None
+    assert problem(actions=actions((0, 6.25))) is not None
+
+
 def problem(command: Kind = Kind.TWIST, **changes) -> tuple[str, str] | None:
     rig, rules = rig_of(command)
     found = chunk_problem(rig.make_chunk(**changes), rules, rig.now_ns)
@@ -71,9 +76,9 @@ def test_a_chunk_at_its_limits_is_followed(changes):
 ])  # fmt: skip
 def test_what_could_be_bounded_is_let_through_and_no_more(kind, low, high):
     for value in (low, high):
-        assert problem(kind, actions=actions((0, 0), (0, value), (0, 0))) is None
+        assert problem(kind, actions=actions((0, 0), (0, 0), (0, value))) is None
     for value in (low - 0.25, high + 0.25):
-        bad = problem(kind, actions=actions((0, 0), (0, value), (0, 0)))
+        bad = problem(kind, actions=actions((0, 0), (0, 0), (0, value)))
         assert bad == ("chunk_bounds", f"j1 reaches {abs(value):g}; {low:g} to {high:g} could be bounded")
 
 
@@ -134,6 +139,7 @@ def test_the_first_step_beyond_the_limits_is_told(kind, rows, told):
 def test_what_was_wrong_with_chunks_is_kept_until_somebody_looks():
     rig, rules = rig_of()
     admission = Admission(rules)
+    assert admission.newest_ns == 0
     admission.expect(rig.now_ns + 5)
     drive = actions((0.85, 0.0), (0.85, 0.0))
     stamp_ns = rig.now_ns - S // 10
@@ -146,10 +152,13 @@ def test_what_was_wrong_with_chunks_is_kept_until_somebody_looks():
     assert admission.newest_ns == rig.now_ns + 5
     assert not admit(stamp_ns=stamp_ns - S // 100)
     assert not admit(actions=2 * drive)
+    assert not admit(actions=np.full((2, 2), inf, np.float32))
+    assert {found.subject for found in admission.findings} == {"policy"}
     assert [(found.fault, found.detail) for found in admission.findings] == [
         ("chunk_envelope", "linear_x at step 0"), ("chunk_envelope", "linear_x at step 0"),
         ("chunk_order", "its frame is 0.010 s older than the one before"),
         ("chunk_jump", "linear_x begins 1.7 from what is followed; at most 1.2"),
+        ("chunk_not_finite", "it holds NaN or infinity"),
     ]  # fmt: skip
 
 

@@ -171,7 +171,8 @@ def test_more_jerk_than_allowed_is_told():
     rig = Rig(robot.model_copy(update={"axes": axes})).armed()
     rig.task, rig.wanted = "go", [1.0, 1.0]
     rig.tick(3)
-    assert ("jerk_limit", "j1") in {(fault.fault.id, fault.subject) for fault in rig.verdict.faults}
+    told = {(fault.fault.id, fault.subject, fault.detail) for fault in rig.verdict.faults}
+    assert ("jerk_limit", "j1", "bounded") in told
     assert rig.verdict.mode == "active"
 
 
@@ -196,6 +197,7 @@ def test_acceleration_builds_up_from_zero_in_either_direction():
 
 def test_who_asks_for_no_more_than_is_given_asks_for_no_jerk():
     envelope = jerky()
+    assert envelope.jerked == ""
     envelope.approach(np.array([0.0, 1.0]), 0.01)
     assert envelope.jerked == "j1"
     envelope.approach(np.array([0.002, 0.0]), 0.01)

@@ -50,7 +50,8 @@ def test_a_position_beyond_its_limit_is_told():
 
 def test_without_a_soft_margin_only_the_limit_counts():
     robot = limits(Kind.JOINT_POSITION, {"lower": -1.0, "upper": 1.0, "soft_margin": 0.0})
-    assert found(at((1.019, 0.0)), robot=robot) == {}
+    assert found(at((1.019, -1.019)), robot=robot) == {}
+    assert found(at((0.0, -1.021)), robot=robot) == {"position_limit": "j1"}
     assert found(at((1.021, 0.0)), robot=robot) == {"position_limit": "j0"}
 
 
@@ -129,8 +130,9 @@ def test_what_is_no_longer_measured_is_no_longer_judged():
     assert axes.findings(at(), None) == ()
 
 
-def test_an_axis_that_never_stands_still_at_zero_may_be_unmeasured():
-    robot = limits(Kind.JOINT_VELOCITY, {"lower": 2.0, "upper": 4.0, "soft_margin": 0.0})
+@pytest.mark.parametrize(("lower", "upper"), [(2.0, 4.0), (-4.0, -2.0)])
+def test_an_axis_that_never_stands_still_at_zero_may_be_unmeasured(lower, upper):
+    robot = limits(Kind.JOINT_VELOCITY, {"lower": lower, "upper": upper, "soft_margin": 0.0})
     assert found(Motion(np.zeros(2), None, measured=True), robot=robot) == {}
 
 
