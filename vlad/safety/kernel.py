@@ -122,7 +122,8 @@ class Kernel:
         elif not inputs.early:
             self._overruns = 0
         armed = self.mode in ARMED
-        self._signals.watch(inputs, moving=self._moving, closely=armed and bool(self._acting))
+        if not inputs.early:
+            self._signals.watch(inputs, moving=self._moving, closely=armed and bool(self._acting))
         self.sources.choose(inputs, self._signals.frozen, self._envelope.velocity, armed=armed)
         view = self._view(inputs)
         faults = self._memory.update(self._parking.park(findings(view)), now_ns, armed)
