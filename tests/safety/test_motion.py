@@ -77,11 +77,12 @@ def test_joints_are_found_by_name_whatever_their_order():
     (EStop(False), "carries a EStop"),
     (JointState(("j0",), floats(0)), "lacks the joints j1"),
     (JointState(("x",), floats(0)), "lacks the joints j0, j1"),
+    (JointState((), floats(), floats()), "lacks the joints j0, j1"),
     (JointState(("j0", "j1"), None, floats(0, 0)), "has no positions"),
     (JointState(("j0", "j1"), floats(0, nan), floats(0, 0)), "has values that are not finite"),
     (JointState(("j0", "j1"), floats(0, 0), floats(inf, 0)), "has values that are not finite"),
     (JointState(("j0", "j1"), floats(0)), "has not one value for each joint"),
-], ids=["type", "joint", "joints", "positions", "nan", "inf", "shape"])  # fmt: skip
+], ids=["type", "joint", "joints", "nothing", "positions", "nan", "inf", "shape"])  # fmt: skip
 def test_a_state_that_lacks_what_is_needed_says_what(state, problem):
     motion = Feedback(arm()).read(sample(state))
     assert motion.problem == problem

@@ -102,7 +102,7 @@ class Feedback:
         self._needs_position = arm or robot.command in (Kind.JOINT_POSITION, Kind.JOINT_DELTA)
         self._sample: Sample | None = None
         self._motion = Motion()
-        self._seen_names: tuple[str, ...] = ()
+        self._seen_names: tuple[str, ...] | None = None
         self._order: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         self._past: Past[Vector] = Past()
 
