@@ -63,6 +63,8 @@ def test_the_deeper_in_the_soft_zone_the_more_severe():
 
 @pytest.mark.parametrize(("position", "velocity", "faults"), [
     (0.75, 0.9, set()), (-0.75, -0.9, set()), (0.99, 0.9, {"position_soft", "limit_ahead"}),
+    (0.93, 0.9, {"position_soft"}), (-0.93, -0.9, {"position_soft"}),
+    (1.02, 0.9, {"position_soft", "limit_ahead"}), (-1.02, -0.9, {"position_soft", "limit_ahead"}),
     (-0.99, -0.9, {"position_soft", "limit_ahead"}), (0.99, -0.9, {"position_soft"}),
     (1.03, 0.9, {"position_limit"}),
 ])  # fmt: skip
