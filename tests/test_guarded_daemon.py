@@ -22,7 +22,8 @@ def moving():
         made.feed(FEED)
         with CommandReceiver(made.commands) as made.motor:
             made.arm()
-            await_command(made, CommandMode.RUN)
+            while not max(await_command(made, CommandMode.RUN).values) > 0.02:
+                pass  # the guard has heard of the motion by then
             yield made
 
 
