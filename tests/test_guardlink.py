@@ -69,6 +69,17 @@ def test_each_beginning_of_a_stop_is_told_once(ear):
     assert len(ear.stops) == 3
 
 
+def test_a_report_that_is_overdue_is_looked_for_without_a_turn_of_the_loop(ear):
+    ear.say("watching", "first")
+    ear.await_report(lambda heard: heard)
+    ear.say("watching", "second")
+    time.sleep(0.1)  # lets the message come in; that nobody reads it is what is tested
+    ear.clock.advance(0.02)
+    assert ear.link.newest().reason == "first"
+    ear.clock.advance(0.02)
+    assert ear.link.newest().reason == "second"
+
+
 def test_commands_for_the_motors_are_not_for_the_daemon(ear):
     ear.send(stop_command(1, ear.clock.now_ns(), "stop1"))
     ear.say("watching")
@@ -81,6 +92,7 @@ GOOD = {"v": 1, "seq": 1, "stamp_ns": 2, "state": "watching", "reason": ""}
 
 def test_what_is_no_report_is_counted_and_changes_nothing(ear):
     ear.say("watching", "good")
+    ear.clock.advance(0.05)
     bad = [
         [b"guard"],
         [b"guardian", msgpack.packb(GOOD)],

@@ -25,6 +25,7 @@ _SEND_QUEUE = 16
 _MOST_NEWS = 64
 """Subscriptions that are looked at for one message: who floods them must not hold up the tick."""
 _READABLE = int(zmq.POLLIN)
+_NOW, _MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 _JOINED, _LEFT = b"\x01" + COMMAND_TOPIC, b"\x00" + COMMAND_TOPIC
 
 
@@ -79,6 +80,9 @@ class CommandWriter:
             values=values,
             source_stamp_ns=source_stamp_ns,
         )
+        # Reading EVENTS makes libzmq take note of new subscribers now; a mere send may overlook them.
+        if int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE:
+            self._count_listeners()
         self._send(encode_command(command))
         self.last = command
         return command
@@ -101,10 +105,10 @@ class CommandWriter:
         self._socket.close()
 
     def _send(self, frames: list[bytes | memoryview]) -> None:
-        # Reading EVENTS makes libzmq take note of new subscribers now; a mere send may overlook them.
-        if int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE:
-            self._count_listeners()
-        self._socket.send_multipart(frames, zmq.NOBLOCK)
+        *heads, last = frames
+        for frame in heads:
+            self._socket.send(frame, _MORE)
+        self._socket.send(last, _NOW)
 
     def _count_listeners(self) -> None:
         for _ in range(_MOST_NEWS):

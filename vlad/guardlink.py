@@ -24,6 +24,8 @@ _STATES: dict[object, Literal["watching", "stopping", "estop"]] = {
 _QUEUE = 64
 _MAX_MESSAGE_BYTES = 128 * 1024
 _MOST_AT_ONCE = 64
+_OVERDUE_NS = 30_000_000
+"""The guard speaks every 20 ms."""
 _READABLE = int(zmq.POLLIN)
 
 
@@ -54,8 +56,8 @@ class GuardLink:
     def start(self) -> None:
         """Listen from now on, on the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._socket.fileno(), self.newest)
-        self.newest()
+        self._loop.add_reader(self._socket.fileno(), self._read)
+        self._read()
 
     def close(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -66,14 +68,20 @@ class GuardLink:
     def newest(self) -> GuardReport | None:
         """The newest report; None: there never was one.
 
-        It reads what has come, so that a stall of the loop does not look like a silent guard; but not more
-        than it can at once: who floods the socket holds nobody up.
+        Where the next one is overdue it looks whether that has come: a stall of the loop must not look like
+        a silent guard.
         """
+        report = self._report
+        if report is None or self._clock.now_ns() - report.stamp_ns > _OVERDUE_NS:
+            self._read()
+        return self._report
+
+    def _read(self) -> None:
+        """Take what has come, but not more than it can at once: who floods the socket holds nobody up."""
         for _ in range(_MOST_AT_ONCE):
             if not int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE:
                 break
             self._take(self._socket.recv_multipart(zmq.NOBLOCK))
-        return self._report
 
     def _take(self, frames: list[bytes]) -> None:
         report = _report_in(frames, self._clock.now_ns())

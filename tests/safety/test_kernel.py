@@ -163,6 +163,44 @@ def test_early_turns_do_not_count_as_punctual_ticks():
     assert rig.tick().mode == "degraded"
 
 
+def test_between_two_ticks_what_the_last_tick_found_still_counts():
+    rig = Rig().driving()
+    rig.inputs = {"policy_lost": "gone"}
+    rig.tick()
+    assert "policy_lost" in rig.ids()
+    rig.inputs = {"early": True}
+    rig.tick(100, dt_s=0.009)
+    assert "policy_lost" in rig.ids()
+    rig.inputs = {}
+    rig.tick(50)
+    assert "policy_lost" not in rig.ids()
+
+
+def test_turns_between_two_ticks_do_not_start_a_hold_time_anew():
+    rig = Rig().driving()
+    for _ in range(6):
+        rig.inputs = {"listeners": 0}
+        rig.tick(dt_s=0.005)
+        rig.inputs = {"early": True}
+        rig.tick(dt_s=0.005)
+    assert "no_driver" in rig.ids()
+
+
+def test_between_two_ticks_a_touch_stops_at_once_and_a_signal_that_grows_old_at_the_next_tick():
+    rig = Rig().driving()
+    rig.silent.add("odometry")
+    rig.tick(10)
+    rig.inputs = {"early": True}
+    rig.tick(dt_s=0.001)
+    assert rig.modes == []
+    rig.data["bumper"] = Proximity((NearObject("wall", 0.0, 0.0),))
+    rig.tick(dt_s=0.001)
+    assert rig.ids() == {"contact"}
+    rig.inputs = {}
+    rig.tick(dt_s=0.001)
+    assert rig.ids() == {"contact", "signal_stale"}
+
+
 def test_a_misbehaving_robot_is_stopped_for_its_speed():
     rig = Rig().driving()
     rig.obeys = False
@@ -591,7 +629,7 @@ def test_optional_signals_that_never_came_are_not_missed():
 
 def test_a_fixed_base_without_wheels_has_no_free_way():
     view = Rig(arm()).kernel._view(Inputs(S, {}))
-    assert view.free_way_m(1.0, 0.0) == 0
+    assert view.free_way_m(1.0, 0.0, 1.0) == 0
 
 
 # Arms

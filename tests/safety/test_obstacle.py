@@ -54,6 +54,23 @@ def test_what_is_farther_than_enough_makes_no_difference(ranges, linear, angular
     assert free == pytest.approx(exact, abs=1e-9) if exact <= enough_m else free > enough_m
 
 
+@given(
+    st.lists(st.floats(0.05, 8), min_size=72, max_size=72), st.floats(-2, 2), st.floats(-3, 3),
+    st.floats(0, 6), st.floats(0, 0.3), st.floats(0, 0.2),
+)  # fmt: skip
+def test_only_ways_shorter_than_enough_are_told_exactly(ranges, linear, angular, enough_m, age_s, after_s):
+    seen = Seen(FRONT, BACK).see(
+        *(
+            LaserScan(-np.pi / 2, np.pi / 36, 0.05, 8.0, np.float32(part))
+            for part in (ranges[:36], ranges[36:])
+        ),
+        ages_s=(0.0, age_s),
+    )
+    now_ns = seen.now_ns + round(after_s * S)
+    exact, free = (seen.around.free_m(linear, angular, now_ns, enough) for enough in (np.inf, enough_m))
+    assert free == exact if exact < enough_m else free >= enough_m
+
+
 def surroundings(data) -> Seen:
     return Seen().see(data)
 

@@ -264,7 +264,7 @@ def test_a_base_creeps_up_to_what_the_ring_sees_and_waits():
 
 def test_a_rover_without_obstacle_settings_has_no_free_way_to_tell():
     rig = Rig(rover(obstacle=None)).driving()
-    assert rig.kernel._view(rig.sense()).free_way_m(0.5, 0.0) == 0
+    assert rig.kernel._view(rig.sense()).free_way_m(0.5, 0.0, 1.0) == 0
 
 
 def test_a_bumper_that_says_nothing_sensible_is_invalid():

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 REPORT_NS = 20_000_000
 STOP_NS = 10_000_000
+_SOON_NS = 5_000_000
+"""A report that is due so soon goes out with the heartbeat that came: one wake-up less, here and there."""
 _LOG_NS = 1_000_000_000
 _NS_PER_MS = 1_000_000
 _RECONNECT_MS, _RECONNECT_MAX_MS = 20, 200
@@ -156,7 +158,7 @@ class Guard:
             self._stops += 1
             self._stop_ns = now_ns + STOP_NS
             self._voice.send_multipart(frames.stop_command(self._stops, now_ns, judge.stop_mode), zmq.NOBLOCK)
-        if now_ns >= self._report_ns:
+        if now_ns >= self._report_ns - _SOON_NS:
             self._reports += 1
             self._report_ns = now_ns + REPORT_NS
             trouble = self._relay.problem if self._relay is not None else ""

@@ -78,8 +78,10 @@ class ImageReader:
         cv2.setNumThreads(1)  # OpenCV's own threads would take the safety tick's core
         self.buffer = np.zeros(spec.shape, np.float32)
         self._signal = spec.signal
-        self._scale = (1 / (255 * np.asarray(spec.std))).astype(np.float32).reshape(3, 1, 1)
-        self._shift = (np.asarray(spec.mean) / np.asarray(spec.std)).astype(np.float32).reshape(3, 1, 1)
+        levels = np.arange(256)[None] / 255
+        mean, std = np.asarray(spec.mean)[:, None], np.asarray(spec.std)[:, None]
+        self._tables = ((levels - mean) / std).astype(np.float32)
+        """What each of the 256 values of a pixel becomes in each channel."""
 
     def read(self, data: Data) -> None:
         match data:
@@ -91,12 +93,11 @@ class ImageReader:
                 raise ObservationError(f"{self._signal}: is not an image but {type(data).__name__}")
         planes = self.buffer[0]
         small = resize_area(pixels, (planes.shape[1], planes.shape[2]))
-        if encoding == "mono8":
-            np.copyto(planes, small.reshape(planes.shape[1:]))
-        else:
-            np.copyto(planes, (small[:, :, ::-1] if encoding == "bgr8" else small).transpose(2, 0, 1))
-        np.multiply(planes, self._scale, out=planes)
-        np.subtract(planes, self._shift, out=planes)
+        channels = (small,) * 3 if encoding == "mono8" else cv2.split(small)
+        for plane, table, channel in zip(
+            planes, self._tables, reversed(channels) if encoding == "bgr8" else channels, strict=True
+        ):
+            cv2.LUT(channel, table, dst=plane)
 
     def _decode(self, data: CompressedImage) -> Pixels:
         pixels = (

@@ -101,7 +101,7 @@ class AxisWatch:
             if measured is not None:
                 rows[row] = measured
         wrong = (rows < self._low) | (rows > self._high)
-        if wrong.any():
+        if np.count_nonzero(wrong):
             for row, axis in np.argwhere(wrong):
                 yield from self._name(int(row), int(axis), float(rows[row, axis]))
 
@@ -149,7 +149,7 @@ class RecentCommands:
 
         None: as commanded just now, whatever was before.
         """
-        if (np.abs(measured - self._past[self._next - 1]) <= self._margin).all():
+        if np.count_nonzero(np.abs(measured - self._past[self._next - 1]) <= self._margin) == len(measured):
             return None
         high = self._past.max(axis=0) + self._margin
         low = self._past.min(axis=0) - self._margin

@@ -58,7 +58,7 @@ class Envelope:
         """
         if target is None:
             rest = np.zeros(len(self.velocity))
-            return self.approach(rest, dt_s) if self.velocity.any() else rest
+            return self.approach(rest, dt_s) if np.count_nonzero(self.velocity) else rest
         top = self._limits.velocity * scale
         if not self._positional:
             wanted = np.minimum(np.maximum(target, -top), top)
@@ -91,7 +91,7 @@ class Envelope:
         bounded = np.minimum(np.maximum(wanted * sign, slowest), fastest)
         if limits.jerk is not None:
             held = (np.abs(wanted) > np.abs(bounded)) & (speeding_up < limits.acceleration)
-            self.jerked = limits.names[int(held.argmax())] if held.any() else ""
+            self.jerked = limits.names[int(held.argmax())] if np.count_nonzero(held) else ""
         signed: Vector = sign * bounded
         return signed
 

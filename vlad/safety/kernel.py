@@ -15,7 +15,7 @@ from vlad.config import Settings
 from vlad.messages import Chunk, CommandMode, Floats, Kind, Level, Mode
 from vlad.robot import Robot
 from vlad.safety.axes import AxisWatch, RecentCommands
-from vlad.safety.checks import findings
+from vlad.safety.checks import AT_ONCE, AT_TICKS, findings
 from vlad.safety.checks.links import agrees, guard_word
 from vlad.safety.chunks import Admission
 from vlad.safety.failover import Sources
@@ -93,6 +93,7 @@ class Kernel:
         self._admission = Admission(self._rules)
         self._overruns = 0
         self._acting: frozenset[str] = frozenset()
+        self._seen_at_tick: list[Finding] = []
         self._signals = SignalMonitor(settings)
         self.sources = Sources(self._rules)
         self._moving = False
@@ -126,7 +127,10 @@ class Kernel:
             self._signals.watch(inputs, moving=self._moving, closely=armed and bool(self._acting))
         self.sources.choose(inputs, self._signals.frozen, self._envelope.velocity, armed=armed)
         view = self._view(inputs)
-        faults = self._memory.update(self._parking.park(findings(view)), now_ns, armed)
+        if not inputs.early:
+            self._seen_at_tick = findings(view, AT_TICKS)
+        found = [*self._seen_at_tick, *findings(view, AT_ONCE)]
+        faults = self._memory.update(self._parking.park(found), now_ns, armed)
         self._acting = frozenset(fault.fault.id for fault in faults)
         self._admission.findings = ()
         self._brake.watch(view.motion.velocity if view.motion is not None else None, now_ns)
@@ -219,7 +223,7 @@ class Kernel:
         inputs = self.sources.stand_in(inputs)
         motion = self._motion(inputs)
         measured = motion.velocity if motion is not None else None
-        view = View(
+        return View(
             rules=self._rules,
             inputs=inputs,
             armed=self.mode in ARMED if armed is None else armed,
@@ -246,14 +250,6 @@ class Kernel:
             commanded=self._commanded,
             agreed_ns=self._agreed_ns,
         )
-        self._look_around(view)
-        return view
-
-    def _look_around(self, view: View) -> None:
-        obstacle = view.rules.robot.obstacle
-        if self._surroundings is not None and obstacle is not None:
-            scans = [view.fresh(laser.signal) for laser in obstacle.lasers]
-            self._surroundings.see(scans, [view.fresh(topic) for topic in obstacle.proximity])
 
     def _motion(self, inputs: Inputs) -> Motion | None:
         """What the feedback says; None where there is none, or it is too old to say anything."""
@@ -335,7 +331,7 @@ class Kernel:
         self._moving = False
         if self.mode in ARMED:
             speed = np.maximum(np.abs(view.speed), np.abs(self._envelope.velocity))
-            self._moving = bool((speed > self._rules.limits.rest).any())
+            self._moving = bool(np.count_nonzero(speed > self._rules.limits.rest))
 
     def _change(self, mode: Mode, cause: str) -> None:
         if mode is not self.mode:

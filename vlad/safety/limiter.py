@@ -9,7 +9,7 @@ from vlad.messages import Floats, Step
 from vlad.safety.checks.links import halted
 from vlad.safety.envelope import Envelope
 from vlad.safety.motion import Vector, turning
-from vlad.safety.obstacle import speed_for
+from vlad.safety.obstacle import speed_for, stopping_m
 from vlad.safety.parking import Parking
 from vlad.safety.reaction import ActiveFault
 from vlad.safety.view import Rules, View
@@ -70,8 +70,10 @@ class Limiter:
             return velocity
         axis = limits.names.index("linear_x")
         linear = float(velocity[axis])
-        free_m = view.free_way_m(linear, turning(velocity, limits))
-        allowed = speed_for(free_m - obstacle.margin, float(limits.deceleration[axis]), obstacle.reaction_s)
+        brake, reaction_s = float(limits.deceleration[axis]), obstacle.reaction_s
+        enough_m = obstacle.margin + stopping_m(abs(linear), brake, reaction_s)
+        free_m = view.free_way_m(linear, turning(velocity, limits), enough_m)
+        allowed = speed_for(free_m - obstacle.margin, brake, reaction_s)
         if abs(linear) <= allowed:
             return velocity
         if allowed < _BLOCKED_PART * limits.velocity[axis] and abs(target[axis]) > limits.rest[axis]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlad.clock import NS_PER_S
 from vlad.messages import JointState, Kind, Odometry, Sample
-from vlad.robot import Robot
+from vlad.robot import TWIST_AXES, Robot
 
 Vector = NDArray[np.float64]
 T = TypeVar("T")
@@ -98,6 +98,8 @@ class Feedback:
 
     def __init__(self, robot: Robot) -> None:
         self._names = tuple(robot.axes)
+        self._twist = [TWIST_AXES.index(name) for name in self._names if robot.command is Kind.TWIST]
+        """Where in a twist each axis is."""
         arm = robot.workspace is not None and robot.workspace.urdf is not None
         self._needs_position = arm or robot.command in (Kind.JOINT_POSITION, Kind.JOINT_DELTA)
         self._sample: Sample | None = None
@@ -112,7 +114,7 @@ class Feedback:
             if self._sample is not None and sample.topic != self._sample.topic:
                 self._sample, self._past = None, Past()  # a backup: no differences between two sensors
             match sample.data:
-                case Odometry() as odometry:
+                case Odometry() as odometry if self._twist:
                     self._motion = self._from_odometry(odometry, sample.stamp_ns)
                 case JointState() as joints:
                     self._motion = self._from_joints(joints, sample.stamp_ns)
@@ -122,11 +124,11 @@ class Feedback:
         return self._motion
 
     def _from_odometry(self, odometry: Odometry, stamp_ns: int) -> Motion:
-        parts = {"linear": odometry.linear, "angular": odometry.angular}
-        found = [parts[name[:-2]]["xyz".index(name[-1])] for name in self._names]
-        velocity = np.array(found, dtype=np.float64)
-        if not (np.abs(velocity) <= _LARGEST).all():
+        twist = (*odometry.linear, *odometry.angular)
+        found = [twist[index] for index in self._twist]
+        if not all(abs(value) <= _LARGEST for value in found):
             return Motion(problem="its twist is not finite, or beyond all measure")
+        velocity = np.array(found, dtype=np.float64)
         return Motion(velocity, measured=True, speeding=self._speeding(velocity, stamp_ns))
 
     def _from_joints(self, joints: JointState, stamp_ns: int) -> Motion:

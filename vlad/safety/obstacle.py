@@ -13,7 +13,7 @@ proximity signal tells of is in the way of every travel, at its distance from th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import hypot, inf, isfinite, isnan, pi, sqrt, tau
+from math import copysign, hypot, inf, isfinite, isnan, pi, sqrt, tau
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,8 +103,11 @@ class Surroundings:
     def __init__(self, settings: ObstacleStop, enough_m: float = inf) -> None:
         self._radius_m = settings.radius
         self._scans = tuple(Scan(laser, enough_m + settings.radius) for laser in settings.lasers)
-        self._x = self._y = self._distance = _EMPTY
+        self._x = self._y = self._distance = self._squared = _EMPTY
         self._lags: Vector = _EMPTY
+        self._closest_m = inf
+        """To the nearest point that does not touch, whatever its direction."""
+        self._oldest_s = 0.0
         self._sectors: list[tuple[float, float]] = []
         self._covered = {1: False, -1: False}
         self._touches = {1: False, -1: False}
@@ -130,6 +133,7 @@ class Surroundings:
         seen = [scan for scan in self._scans if scan.sector[1] > 0]
         self._stamp_ns = max((scan.stamp_ns for scan in seen), default=0)
         lags = [(self._stamp_ns - scan.stamp_ns) / NS_PER_S for scan in seen]
+        self._oldest_s = max(lags, default=0.0)
         self._reach = [(scan.reach_m, lag) for scan, lag in zip(seen, lags, strict=True)]
         if len(seen) == 1:
             self._x, self._y, self._distance = seen[0].x, seen[0].y, seen[0].distance
@@ -149,16 +153,19 @@ class Surroundings:
         """What lies within the disc blocks the way towards it, and is no point of any way."""
         touching = self._distance < self._radius_m
         self._touches = {1: False, -1: False}
-        if touching.any():
+        if np.count_nonzero(touching):
             x, apart = self._x[touching], ~touching
             self._touches = {1: bool((x > 0).any()), -1: bool((x < 0).any())}
-            self._x, self._y = self._x[apart], self._y[apart]
+            self._x, self._y, self._distance = self._x[apart], self._y[apart], self._distance[apart]
             self._lags = self._lags[apart] if self._lags.size else self._lags
+        self._squared = self._distance * self._distance
+        self._closest_m = float(self._distance.min(initial=inf)) - self._radius_m
 
-    def free_m(self, linear: float, angular: float, now_ns: int) -> float:
+    def free_m(self, linear: float, angular: float, now_ns: int, enough_m: float = inf) -> float:
         """How far the base can go along the way that these speeds lead (m/s, rad/s), before it touches.
 
-        As of `now_ns`: what was seen, less what the robot drove since.
+        As of `now_ns`: what was seen, less what the robot drove since. A way that is not shorter than
+        `enough_m` need not be exact.
         """
         forward, speed = (1 if linear > 0 else -1), abs(linear)
         if linear and (self._touches[forward] or not self._covered[forward]):
@@ -169,48 +176,51 @@ class Surroundings:
             return max(0.0, free_m)
         for stamp_ns, distance_m in self._nearest:
             free_m = min(free_m, distance_m - speed * max(0, now_ns - stamp_ns) / NS_PER_S)
-        bend_m = linear / angular if angular else np.inf
-        if abs(bend_m) > _STRAIGHT_M:
-            way_m = self._straight_m(self._x * forward, speed)
-        else:
-            way_m = self._bent_m(self._x * forward, self._y if bend_m > 0 else -self._y, abs(bend_m), speed)
+        if self._closest_m - speed * self._oldest_s - driven_m >= enough_m:
+            return max(0.0, free_m)  # no way to a point is shorter than the straight one
+        bend_m = linear / angular if angular else inf
+        straight = abs(bend_m) > _STRAIGHT_M
+        way_m = self._straight_m(forward, speed) if straight else self._bent_m(forward, bend_m, speed)
         return max(0.0, min(free_m, way_m - driven_m))
 
-    def _straight_m(self, x: Vector, speed: float) -> float:
+    def _straight_m(self, forward: int, speed: float) -> float:
         """A point at (x, y) is touched after x - sqrt(R^2 - y^2)."""
-        hit = (np.abs(self._y) < self._radius_m) & (x > 0)
-        if not hit.any():
+        x = self._x * forward
+        (hit,) = ((np.abs(self._y) < self._radius_m) & (x > 0)).nonzero()
+        if not hit.size:
             return inf
         y = self._y[hit]
         way = x[hit] - np.sqrt(self._radius_m**2 - y * y)
         return self._soonest_m(way, hit, speed)
 
-    def _bent_m(self, x: Vector, y: Vector, bend_m: float, speed: float) -> float:
-        """The same on a circle of radius `bend_m` around (0, bend_m), to which the way is mirrored.
+    def _bent_m(self, forward: int, bend_m: float, speed: float) -> float:
+        """The same on a circle around (0, bend), to the left where `bend_m` is positive.
 
-        A point at distance c from the circle's centre and at the angle phi along it is touched at the angle
-        phi - delta, where by the law of cosines cos(delta) = (bend^2 + c^2 - R^2) / (2 bend c).
+        A point at distance d from here is c^2 = d^2 - 2 bend y + bend^2 from the circle's centre, and is hit
+        where |c - |bend|| < R. At the angle phi along the circle it is touched at the angle phi - delta,
+        where by the law of cosines cos(delta) = (bend^2 + c^2 - R^2) / (2 |bend| c).
         """
-        across = bend_m - y
-        squared = x * x + across * across
-        inner, outer = bend_m - self._radius_m, bend_m + self._radius_m
-        hit = squared < outer * outer
-        if inner > 0:
-            hit &= squared > inner * inner
-        if not hit.any():
+        radius, wide = self._radius_m, abs(bend_m)
+        less = self._squared - (2 * bend_m) * self._y  # c^2 - bend^2
+        within = less < radius * (radius + 2 * wide)
+        if wide > radius:
+            within &= less > radius * (radius - 2 * wide)
+        (hit,) = within.nonzero()
+        if not hit.size:
             return inf
-        x, across, squared = x[hit], across[hit], squared[hit]
-        doubled = np.maximum(2 * bend_m * np.sqrt(squared), 1e-12)
-        cosine = (bend_m * bend_m - self._radius_m**2 + squared) / doubled
+        x, across = self._x[hit] * forward, wide - self._y[hit] * copysign(1.0, bend_m)
+        squared = less[hit] + bend_m * bend_m
+        doubled = np.maximum(2 * wide * np.sqrt(np.maximum(squared, 0.0)), 1e-12)
+        cosine = (bend_m * bend_m - radius * radius + squared) / doubled
         turn = np.arctan2(x, across) - np.arccos(np.minimum(np.maximum(cosine, -1.0), 1.0))
         turn[(turn < 0) & (x <= 0)] += tau
-        return self._soonest_m(bend_m * turn, hit, speed)
+        return self._soonest_m(wide * turn, hit, speed)
 
-    def _soonest_m(self, way: Vector, hit: NDArray[np.bool_], speed: float) -> float:
+    def _soonest_m(self, way: Vector, hit: NDArray[np.intp], speed: float) -> float:
         """The shortest of these ways, less what was driven since the scan behind each."""
         if self._lags.size:
             way = way - speed * self._lags[hit]
-        return float(way.min())
+        return float(way[way.argmin()])
 
 
 def _makes_sense(scan: LaserScan) -> bool:

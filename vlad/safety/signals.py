@@ -61,7 +61,8 @@ class SignalMonitor:
         self._last_ns = now_ns
         self.lost = 0 if self._overflows is None else max(0, inputs.overflows - self._overflows)
         self._overflows = inputs.overflows
-        self._compare(inputs.samples)
+        if moving or self.frozen:
+            self._compare(inputs.samples)
         self._count(inputs, closely)
 
     def _compare(self, samples: Mapping[str, Sample]) -> None:

@@ -33,7 +33,7 @@ class StopPlan:
 
     def over(self, now_ns: int) -> bool:
         """Whether the robot should be at rest by now."""
-        return now_ns - self.started_ns > STOP_LATENCY_NS and not self.allowed(now_ns).any()
+        return now_ns - self.started_ns > STOP_LATENCY_NS and not np.count_nonzero(self.allowed(now_ns))
 
 
 class Brake:
@@ -55,14 +55,14 @@ class Brake:
 
     def watch(self, measured: Vector | None, now_ns: int) -> None:
         """Take in the measured velocities; None: they are not known."""
-        if measured is None or (np.abs(measured) > self._limits.rest).any():
+        if measured is None or np.count_nonzero(np.abs(measured) > self._limits.rest):
             self._rest_ns = None
         elif self._rest_ns is None:
             self._rest_ns = now_ns
 
     def at_rest(self, commanded: Vector, now_ns: int) -> bool:
         """Whether the robot is known to stand still; one without feedback is trusted to follow its ramp."""
-        if commanded.any():
+        if np.count_nonzero(commanded):
             return False
         if not self._has_feedback:
             return self.plan is None or now_ns - self.plan.started_ns > STOP_LATENCY_NS

@@ -63,9 +63,9 @@ class GuardReport:
     """Why it stops the robot."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Inputs:
-    """All that one judgement may know."""
+    """All that one judgement may know. Nobody changes it; being frozen would cost a tenth of the tick."""
 
     now_ns: int
     samples: Mapping[str, Sample]
@@ -208,6 +208,8 @@ class View:
     """What was commanded in the judgement before."""
     agreed_ns: int
     """When that changed, or the motor driver last said that it runs just when it shall."""
+    _looked: bool = False
+    """Whether the surroundings took in these inputs."""
 
     def fresh(self, topic: str) -> Sample | None:
         """The newest sample of a signal or of its stand-in; None: it never came, or is too old to use."""
@@ -216,8 +218,16 @@ class View:
             return sample
         return None if self.rules.signals[topic].age_problem(sample, self.inputs.now_ns) else sample
 
-    def free_way_m(self, linear: float, angular: float) -> float:
-        """The free way as of now: what was seen, less what the robot drove since; 0 where nothing sees."""
-        if self.surroundings is None:
+    def free_way_m(self, linear: float, angular: float, enough_m: float) -> float:
+        """The free way as of now: what was seen, less what the robot drove since; 0 where nothing sees.
+
+        Only a way shorter than `enough_m` is told exactly.
+        """
+        obstacle = self.rules.robot.obstacle
+        if self.surroundings is None or obstacle is None:
             return 0.0
-        return self.surroundings.free_m(linear, angular, self.inputs.now_ns)
+        if not self._looked:
+            self._looked = True
+            scans = [self.fresh(laser.signal) for laser in obstacle.lasers]
+            self.surroundings.see(scans, [self.fresh(topic) for topic in obstacle.proximity])
+        return self.surroundings.free_m(linear, angular, self.inputs.now_ns, enough_m)

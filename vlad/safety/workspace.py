@@ -98,4 +98,5 @@ def _at(tip: Tip, when: str) -> str:
 
 
 def _inside(tip: Tip, zone: Zone) -> bool:
-    return all(low <= at <= high for low, at, high in zip(zone.min, tip, zone.max, strict=True))
+    (x, y, z), low, high = tip, zone.min, zone.max
+    return low[0] <= x <= high[0] and low[1] <= y <= high[1] and low[2] <= z <= high[2]

@@ -58,6 +58,8 @@ MAX_AGE_NS = 10_000_000_000
 
 _TYPE_NAMES: dict[type[Data], str] = {type_: name for name, type_ in DATA_TYPES.items()}
 _REQUESTS = frozenset(Request)
+_PACKED_BYTES = 512
+"""Room for most headers; without it msgpack asks for a quarter of a megabyte for each."""
 _CRC_KEY = b"\xa5crc32\xce"
 
 
@@ -126,8 +128,8 @@ def encode_command(command: Command) -> list[bytes | memoryview]:
             "seq": command.seq,
             "stamp_ns": command.stamp_ns,
             "ttl_ms": command.ttl_ms,
-            "mode": command.mode.value,
-            "kind": command.kind.value,
+            "mode": command.mode,
+            "kind": command.kind,
             "names": command.names,
             "source_stamp_ns": command.source_stamp_ns,
         }
@@ -175,7 +177,7 @@ def encode_heartbeat(heartbeat: Heartbeat) -> list[bytes | memoryview]:
         "v": VERSION,
         "seq": heartbeat.seq,
         "stamp_ns": heartbeat.stamp_ns,
-        "mode": heartbeat.mode.value,
+        "mode": heartbeat.mode,
         "level": int(heartbeat.level),
         "faults": heartbeat.faults,
         "requests": heartbeat.requests,
@@ -213,7 +215,7 @@ def topic_of(frame: Buffer) -> str:
 
 
 def _pack(header: dict[str, Any]) -> bytes:
-    packed: bytes = msgpack.packb(header, default=_plain)
+    packed: bytes = msgpack.packb(header, default=_plain, buf_size=_PACKED_BYTES)
     return packed
 
 

@@ -13,6 +13,7 @@ Encoded: TypeAlias = tuple[Header, memoryview | None]
 
 _UNIT_TOLERANCE = 0.02
 _MAX_INT = 2**63
+_NUMBERS = frozenset((int, float))
 
 
 class Reason(StrEnum):
@@ -85,13 +86,10 @@ def flag_of(header: Header, key: str) -> bool:
 def vector_of(header: Header, key: str, size: int) -> Any:
     """A tuple of `size` finite floats."""
     values = header.get(key)
-    if type(values) is not list or len(values) != size:
+    if type(values) is not list or len(values) != size or not _NUMBERS.issuperset(map(type, values)):
         raise BadMessage(Reason.MALFORMED, f"{key} is not a list of {size} numbers")
-    for value in values:
-        if type(value) is not float and type(value) is not int:
-            raise BadMessage(Reason.MALFORMED, f"{key} is not a list of {size} numbers")
-        if not isfinite(value):
-            raise BadMessage(Reason.NON_FINITE, key)
+    if not all(map(isfinite, values)):
+        raise BadMessage(Reason.NON_FINITE, key)
     return tuple(map(float, values))
 
 

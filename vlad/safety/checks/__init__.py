@@ -7,31 +7,38 @@ it meets any comparison. What is unknown, stale or missing counts as unsafe.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from vlad.safety.checks import action, body, compute, joints, links, operator, signals, space, stopping
 from vlad.safety.faults import FAULTS
 from vlad.safety.reaction import Finding
 from vlad.safety.view import View
 
-CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
-    operator.estop, operator.deadman,
+Check: TypeAlias = Callable[[View], Iterator[Finding]]
+
+AT_TICKS: tuple[Check, ...] = (
     signals.present, signals.frozen, signals.feedback, signals.scan, signals.stand_ins, signals.conduct,
     body.body,
+    compute.inference, compute.tick, compute.parts, compute.computer,
+    links.driver, links.applied, links.policy,
+)  # fmt: skip
+"""What a tick sees soon enough; a turn between two ticks goes by what the last tick saw."""
+AT_ONCE: tuple[Check, ...] = (
+    operator.estop, operator.deadman,
     space.contact, space.force, space.obstacle, space.workspace, space.separation,
     action.chunks,
-    compute.inference, compute.tick, compute.parts, compute.computer,
     joints.limits, joints.deviation, joints.jump,
-    links.guard, links.driver, links.applied, links.policy,
+    links.guard,
     stopping.stopping,
 )  # fmt: skip
-"""All of them, in the order in which a person would ask."""
+"""What is looked at in every turn."""
 
 
-def findings(view: View) -> list[Finding]:
+def findings(view: View, checks: tuple[Check, ...] = AT_TICKS + AT_ONCE) -> list[Finding]:
     """What is wrong now."""
     return [
         finding
-        for check in CHECKS
+        for check in checks
         for finding in check(view)
         if view.armed or not FAULTS[finding.fault].only_armed
     ]

@@ -30,7 +30,7 @@ def deviation(view: View) -> Iterator[Finding]:
     if motion is None or motion.velocity is None:
         return
     beyond = view.commands.beyond(motion.velocity)
-    if beyond is not None and (beyond > 0).any():
+    if beyond is not None and np.count_nonzero(beyond > 0):
         axis = int((beyond / view.rules.limits.velocity).argmax())
         yield Finding("base_deviation", view.rules.limits.names[axis], f"at {motion.velocity[axis]:.3f}")
 
@@ -43,6 +43,6 @@ def jump(view: View) -> Iterator[Finding]:
     rates = robot.command in (Kind.TWIST, Kind.JOINT_VELOCITY)
     most = view.rules.limits.velocity * (_JUMP_PART if rates else _JUMP_S)
     by = np.abs(step.values.astype(np.float64) - last)
-    if (by > most).any():
+    if np.count_nonzero(by > most):
         axis = int((by / most).argmax())
         yield Finding("step_deviation", view.rules.limits.names[axis], f"by {by[axis]:.3f}")

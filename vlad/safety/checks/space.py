@@ -70,11 +70,11 @@ def obstacle(view: View) -> Iterator[Finding]:
     linear = float(view.speed[axis])
     if abs(linear) <= limits.rest[axis]:
         return
-    free_m = view.free_way_m(linear, turning(view.speed, limits))
     brake = float(limits.deceleration[axis])
     needed_m = enough_m = stopping_m(abs(linear), brake, obstacle.reaction_s)
     if "obstacle" in view.acting:
         enough_m = stopping_m(float(limits.velocity[axis]), brake, obstacle.reaction_s)
+    free_m = view.free_way_m(linear, turning(view.speed, limits), enough_m)
     if enough_m > free_m:
         yield Finding(
             "obstacle", obstacle.lasers[0].signal, f"{free_m:.2f} m free, {needed_m:.2f} m needed to stop"
