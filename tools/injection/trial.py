@@ -140,7 +140,7 @@ class Stage:
             self._calm_down()
             self._arm(end_s)
             self._text = f"go to the {wordings(name)[0]}"
-            if self._is_driving():
+            if self._is_driving() and self._is_calm():
                 return
             self._client.call("disarm")
         raise TrialError(f"the rover does not drive: {self._against()}")
@@ -151,10 +151,13 @@ class Stage:
         time.sleep(_INSTRUCTION_S)
         while time.monotonic() < end_s:
             self._client.call("reset")
-            faults = {row["id"] for row in self._client.call("status")["faults"]}
-            if faults <= INCIDENTAL | BUSY:
+            if self._is_calm():
                 return
             time.sleep(10 * _STEP_S)
+
+    def _is_calm(self) -> bool:
+        """Whether no fault acts that could be taken for what the next injection does: some come late."""
+        return {row["id"] for row in self._client.call("status")["faults"]} <= INCIDENTAL | BUSY
 
     def _arm(self, end_s: float) -> None:
         while time.monotonic() < end_s:
