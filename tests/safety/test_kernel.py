@@ -313,6 +313,28 @@ def test_latched_faults_outlive_disarming_and_refuse_arming_until_reset():
     assert rig.tick().command_mode == "run"
 
 
+def test_a_reset_that_is_refused_says_why_and_as_of_when():
+    rig = Rig().driving()
+    (moving,) = rig.kernel.reset(rig.sense())
+    assert (moving.fault.id, moving.subject, moving.detail) == ("moving", "robot", "the mode is active")
+    assert moving.since_ns == rig.now_ns
+    rig.kernel.disarm("by test")
+    rig.tick()
+    rig.data["estop"] = EStop(True)
+    braking = {cause.fault.id: cause for cause in rig.kernel.reset(rig.sense())}
+    assert braking["moving"].detail == "the mode is stopping"
+    rig.tick(1)
+    rig.data["estop"] = EStop(False)
+    rig.tick(1)
+    (moving,) = rig.kernel.reset(rig.sense())
+    assert (moving.detail, moving.since_ns) == ("not known to be at rest", rig.now_ns)
+    rig = Rig(estop="smoke")
+    rig.tick(20)
+    rig.data["estop"] = EStop(True)
+    (pressed,) = rig.kernel.reset(rig.sense())
+    assert (pressed.fault.id, pressed.since_ns) == ("estop_pressed", rig.now_ns)
+
+
 def test_a_dead_part_is_not_mended_by_a_reset():
     rig = Rig().armed()
     rig.inputs["failed_parts"] = ("ingest",)

@@ -37,7 +37,9 @@ def test_a_number_of_drivers_that_is_not_known_is_no_fault():
     assert faults(rig) == []
 
 
-@pytest.mark.parametrize(("age_s", "expected"), [(0.25, "active"), (0.35, "stopping"), (-0.2, "stopping")])
+@pytest.mark.parametrize(("age_s", "expected"), [
+    (0.25, "active"), (0.3, "active"), (0.31, "stopping"), (-0.05, "active"), (-0.06, "stopping"),
+])  # fmt: skip
 def test_a_driver_that_follows_old_commands_does_not_apply_them(age_s, expected):
     rig = SignalRig().driving()
     rig.ack_age_s = age_s
@@ -46,6 +48,13 @@ def test_a_driver_that_follows_old_commands_does_not_apply_them(age_s, expected)
     if expected == "stopping":
         assert rig.causes[0].startswith("not_applied: command_ack follows a command ")
         assert verdict.command_mode == "stop1"
+
+
+def test_a_driver_ahead_of_all_commands_is_told_by_how_much():
+    rig = SignalRig().driving()
+    rig.ack_age_s = -0.2
+    rig.tick(10)
+    assert rig.causes == ["not_applied: command_ack follows a command that is 0.20 s in the future"]
 
 
 def test_a_driver_that_never_got_a_command_is_told_so():
@@ -62,8 +71,8 @@ def test_a_driver_that_never_got_a_command_is_told_so():
 def test_a_driver_in_a_stop_of_its_own_does_not_apply_commands(mode):
     rig = SignalRig().driving()
     rig.acked = mode
-    assert rig.tick(30).mode == "active"
-    assert rig.tick(10).mode == "stopping"
+    assert rig.tick(35).mode == "active"
+    assert rig.tick().mode == "stopping"
     assert rig.causes == [f"not_applied: command_ack is in {mode}, commanded is run"]
 
 
@@ -110,6 +119,21 @@ def test_a_driver_that_runs_on_in_a_stop_makes_the_stop_rise():
     modes = [rig.tick().command_mode for _ in range(100)]
     assert ("not_applied", "command_ack") in faults(rig)
     assert modes[-1] == "stop1"
+
+
+def test_a_driver_that_runs_on_in_an_emergency_stop_refuses_the_reset():
+    rig = SignalRig().driving()
+    rig.acked = CommandMode.RUN
+    rig.kernel.stop("by test")
+    rig.tick(50)
+    rig.kernel.estop("by test")
+    rig.tick(50)
+    assert ("not_applied", "command_ack") in faults(rig)
+    persisting = rig.kernel.reset(rig.sense())
+    assert [cause.fault.id for cause in persisting] == ["not_applied"]
+    rig.acked = None
+    rig.tick(50)
+    assert rig.kernel.reset(rig.sense()) == ()
 
 
 def test_while_it_is_not_armed_a_driver_may_do_as_it_likes():

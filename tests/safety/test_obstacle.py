@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import atan2, cos, hypot, inf, nan, pi, sin, tau
+from math import acos, atan2, cos, hypot, inf, nan, pi, sin, tau
 
 import numpy as np
 import pytest
@@ -101,6 +101,31 @@ def test_straight_on_the_way_ends_where_the_disc_touches():
     seen = surroundings(points((-1.0, 0.0)))
     assert seen.free_m(0.5, 0.0) == 8
     assert seen.free_m(-0.5, 0.0) == pytest.approx(1.0 - RADIUS_M)
+
+
+def test_what_is_off_the_middle_is_touched_later():
+    x, y = cos(pi / 30), sin(pi / 30)
+    assert surroundings(points((x, y))).free_m(0.5, 0.0) == pytest.approx(x - (RADIUS_M**2 - y * y) ** 0.5)
+
+
+@pytest.mark.parametrize(("bend_m", "from_centre_m", "hit"), [
+    (1.0, 1.25, False), (1.0, 1.14, True), (1.0, 0.86, True), (1.0, 0.75, False),
+    (2.0, 2.22, False), (2.0, 1.86, True), (0.5, 0.2, False), (0.5, 0.64, True),
+])  # fmt: skip
+@pytest.mark.parametrize("side", [1, -1])
+def test_on_a_bent_way_only_the_ring_that_the_disc_sweeps_counts(bend_m, from_centre_m, hit, side):
+    x, y = from_centre_m * sin(2.0), bend_m - from_centre_m * cos(2.0)
+    free_m = surroundings(points((x, side * y))).free_m(0.5, side * 0.5 / bend_m)
+    c = from_centre_m
+    delta = acos((bend_m**2 + c**2 - RADIUS_M**2) / (2 * bend_m * c)) if hit else 0.0
+    assert free_m == (pytest.approx(bend_m * (2.0 - delta), abs=0.08) if hit else 8)
+
+
+def test_what_is_just_across_the_circle_is_half_a_turn_away():
+    ranges = np.full(360, inf)
+    ranges[180] = 1.0
+    seen = Seen(Laser(signal="laser", x=-1.0, y=2.0)).see(scan(ranges))
+    assert seen.free_m(0.5, 0.5) == pytest.approx(pi - acos(1 - RADIUS_M**2 / 2))
 
 
 def test_what_is_beside_the_corridor_is_not_in_the_way():

@@ -18,7 +18,7 @@ from vlad.messages import (
     PointCloud,
     Sample,
 )
-from vlad.safety.signals import SignalMonitor, fingerprint
+from vlad.safety.signals import SignalMonitor, _rate_hz, fingerprint
 from vlad.safety.view import Inputs
 
 FROZEN = {"camera": {"frozen_s": 0.3}}
@@ -313,3 +313,13 @@ def test_noise_anywhere_in_a_large_picture_is_seen():
     noisy = one.pixels.copy()
     noisy[400:, 900:] += random.integers(0, 3, noisy[400:, 900:].shape, dtype=np.uint8)
     assert fingerprint(one) != fingerprint(Image("rgb8", noisy))
+
+
+@pytest.mark.parametrize(("received", "came_ns", "passed_ns", "hz"), [
+    (5, S, S, 5.0), (5, S // 2, S // 2, 10.0), (5, S // 2, 2 * S, 3.0), (1, 0, 0, 1e9), (2, 0, 2, 2e9),
+    (0, 0, S, 0.0),
+])  # fmt: skip
+def test_a_rate_counts_from_newest_to_newest_and_falls_once_the_next_is_overdue(
+    received, came_ns, passed_ns, hz
+):
+    assert _rate_hz(received, came_ns, passed_ns) == pytest.approx(hz)
