@@ -18,7 +18,7 @@ from vlad.messages import (
     PointCloud,
     Sample,
 )
-from vlad.safety.signals import SignalMonitor, _rate_hz, fingerprint
+from vlad.safety.signals import SignalMonitor, _Conduct, _rate_hz, fingerprint
 from vlad.safety.view import Inputs
 
 FROZEN = {"camera": {"frozen_s": 0.3}}
@@ -323,3 +323,60 @@ def test_a_rate_counts_from_newest_to_newest_and_falls_once_the_next_is_overdue(
     received, came_ns, passed_ns, hz
 ):
     assert _rate_hz(received, came_ns, passed_ns) == pytest.approx(hz)
+
+
+class Looked:
+    """The conduct of a signal of 10 Hz, looked at with counts as they stand."""
+
+    def __init__(self, **safety):
+        signals = {"imu": {"type": "imu", "rate_hz": 10.0}}
+        values = {"robot": {"limits": "r.toml"}, "signals": signals, "safety": safety}
+        settings = Settings.model_validate(values)
+        self.conduct = _Conduct("imu", settings.signals["imu"], settings.safety)
+
+    def look(self, at_s, came_s, received, gaps=0, refused=0, off_clock=0):
+        """What is found at this time, when the newest sample came at `came_s`."""
+        came_ns = round(came_s * S)
+        sample = Sample("imu", 0, came_ns, came_ns, "", None)
+        self.conduct.look(Count(received, gaps, refused, off_clock), sample, round(at_s * S))
+        return {finding.fault: finding.detail for finding in self.conduct.findings}
+
+
+def test_the_window_moves_on_in_quarters_of_itself():
+    signal = Looked()
+    signal.look(1.0, 1.0, 10)
+    for quarter in range(1, 5):
+        found = signal.look(1 + quarter / 4, 1 + quarter / 4, 10 + 10 * quarter // 4, gaps=9)
+    assert set(found) == {"signal_gaps"}
+    assert signal.look(2.25, 2.25, 22, gaps=9) == {}
+
+
+def test_a_rate_falls_while_the_next_sample_is_overdue():
+    signal = Looked()
+    signal.look(1.0, 1.0, 10)
+    assert signal.look(2.0, 1.5, 15) == {"signal_rate": "6.0 Hz, nominal 10.0 Hz"}
+
+
+@pytest.mark.parametrize(("received", "told"), [(7, True), (8, False), (12, False), (13, True)])
+def test_a_rate_at_the_edge_of_what_is_tolerated_is_tolerated(received, told):
+    signal = Looked()
+    signal.look(1.0, 1.0, 10)
+    assert bool(signal.look(2.0, 2.0, 10 + received)) is told
+
+
+def test_bad_messages_at_the_limit_are_tolerated():
+    signal = Looked(bad_hz=2.0)
+    signal.look(1.0, 1.0, 10)
+    assert signal.look(2.0, 2.0, 20, refused=2) == {}
+    assert signal.look(2.0, 2.0, 20, refused=3) == {"signal_bad": "3.0 messages/s refused"}
+
+
+def test_all_that_is_wrong_with_a_signal_is_told_at_once():
+    signal = Looked(bad_hz=2.0)
+    signal.look(1.0, 1.0, 10, 3, 3, 3)
+    assert signal.look(2.0, 2.0, 15, 8, 8, 5) == {
+        "signal_rate": "5.0 Hz, nominal 10.0 Hz",
+        "signal_gaps": "5 of 10 messages missing",
+        "signal_bad": "5.0 messages/s refused",
+        "signal_clock": "2 messages with a stamp that cannot be",
+    }
