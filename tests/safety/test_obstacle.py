@@ -128,6 +128,41 @@ def test_what_is_just_across_the_circle_is_half_a_turn_away():
     assert seen.free_m(0.5, 0.5) == pytest.approx(pi - acos(1 - RADIUS_M**2 / 2))
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_laser_that_sees_just_the_quarter_ahead_covers_the_way_ahead(sign):
+    beams, increment = 10, pi / 20
+    first = -pi / 4 if sign > 0 else -pi / 4 + (beams - 1) * increment
+    data = LaserScan(first, sign * increment, 0.05, 8.0, np.full(beams, inf, dtype=np.float32))
+    assert surroundings(data).free_m(0.5, 0.0) == 8
+    fewer = replace(data, ranges=data.ranges[:-1])
+    assert surroundings(fewer).free_m(0.5, 0.0) == 0
+
+
+def test_a_laser_may_turn_its_scan_around():
+    seen = surroundings(points((1.0, 0.0)))
+    ranges = np.full(360, inf, dtype=np.float32)
+    ranges[0] = 1.0
+    seen.see(scan(ranges, angle_min=0.0))
+    assert seen.free_m(0.5, 0.0) == pytest.approx(1.0 - RADIUS_M)
+    assert seen.free_m(-0.5, 0.0) == 8
+
+
+@pytest.mark.parametrize(("changes", "ahead_m"), [
+    ({"ranges": np.full(360, 8.0, dtype=np.float32)}, 8.0 - RADIUS_M), ({"range_max": 0.5}, 0.5),
+    ({"range_min": 0.0}, 8.0),
+])  # fmt: skip
+def test_a_laser_sees_from_its_shortest_to_its_longest_range(changes, ahead_m):
+    assert surroundings(scan(**changes)).free_m(0.5, 0.0) == pytest.approx(ahead_m)
+
+
+@pytest.mark.parametrize(("mount", "range_max", "reach_m"), [
+    ({"x": 0.2}, 0.1, 0.0), ({"y": 0.3}, 8.0, 7.7), ({"x": 0.3, "y": -0.4}, 8.0, 7.5),
+])  # fmt: skip
+def test_a_laser_off_the_centre_reaches_less_far(mount, range_max, reach_m):
+    seen = Seen(Laser(signal="laser", **mount)).see(scan(range_max=range_max))
+    assert seen.free_m(0.5, 0.0) == pytest.approx(reach_m)
+
+
 def test_what_is_beside_the_corridor_is_not_in_the_way():
     assert surroundings(points((1.0, 0.3), (1.0, -0.3))).free_m(0.5, 0.0) == 8
 

@@ -267,6 +267,14 @@ def test_a_rover_without_obstacle_settings_has_no_free_way_to_tell():
     assert rig.kernel._view(rig.sense()).free_way_m(0.5, 0.0, 1.0) == 0
 
 
+def test_the_free_way_is_told_along_the_bend():
+    rig = Rig().armed()
+    rig.data["laser"] = points((1.0, 0.0))
+    view = rig.kernel._view(rig.sense())
+    assert view.free_way_m(0.5, 0.0, 9.0) == pytest.approx(1.0 - rig.robot.obstacle.radius)
+    assert view.free_way_m(0.5, 0.5, 9.0) == 8
+
+
 def test_a_bumper_that_says_nothing_sensible_is_invalid():
     rig = Rig().armed()
     rig.data["bumper"] = odometry()
