@@ -149,7 +149,7 @@ def test_a_laser_may_turn_its_scan_around():
 
 @pytest.mark.parametrize(("changes", "ahead_m"), [
     ({"ranges": np.full(360, 8.0, dtype=np.float32)}, 8.0 - RADIUS_M), ({"range_max": 0.5}, 0.5),
-    ({"range_min": 0.0}, 8.0),
+    ({"range_min": 0.0}, 8.0), ({"range_min": 8.0}, 8.0),
 ])  # fmt: skip
 def test_a_laser_sees_from_its_shortest_to_its_longest_range(changes, ahead_m):
     assert surroundings(scan(**changes)).free_m(0.5, 0.0) == pytest.approx(ahead_m)
@@ -179,6 +179,43 @@ def test_what_touches_blocks_the_way_towards_it_only():
     assert seen.free_m(0.1, 0.5) == 0
     assert seen.free_m(-0.1, 0.0) == 8
     assert seen.free_m(-0.1, 0.5) > 0.2
+
+
+def test_what_touches_from_behind_blocks_the_way_back_only():
+    seen = surroundings(points((-0.17, 0.02), (1.0, 0.0)))
+    assert seen.free_m(-0.1, 0.0) == seen.free_m(-0.1, 0.5) == 0
+    assert seen.free_m(0.5, 0.0) == pytest.approx(1.0 - RADIUS_M)
+    assert surroundings(points((-0.1, 0.0))).free_m(0.1, 2.0) == 8
+
+
+def test_what_touches_at_the_side_blocks_neither_way():
+    ranges = np.full(360, inf)
+    ranges[180] = 1.0
+    seen = Seen(Laser(signal="laser", x=-1.0, y=0.1)).see(scan(ranges))
+    assert seen.free_m(0.5, 0.0) == seen.free_m(-0.5, 0.0) == pytest.approx(8.0 - hypot(1.0, 0.1))
+
+
+def test_what_touches_one_laser_does_not_mix_up_the_ages_of_the_others():
+    seen = Seen(Laser(signal="new"), Laser(signal="old")).see(
+        points((0.0, 0.17), (0.17, -0.1), (3.0, 0.0)), points((2.0, 0.0)), ages_s=(0.0, 0.2)
+    )
+    assert seen.free_m(-0.5, 0.0) == pytest.approx(8.0 - 0.1)
+    free = Seen(Laser(signal="new"), Laser(signal="old")).see(
+        points((-0.17, 0.0), (3.0, 0.0)), points((2.0, 0.0)), ages_s=(0.0, 0.2)
+    )
+    assert free.free_m(0.5, 0.0) == pytest.approx(2.0 - RADIUS_M - 0.1)
+
+
+def test_what_an_old_scan_saw_may_be_nearer_than_enough_by_now():
+    seen = Seen(Laser(signal="new"), Laser(signal="old"))
+    seen.see(scan(), points((1.5, 0.0)), ages_s=(0.0, 0.3))
+    assert seen.around.free_m(2.0, 0.0, seen.now_ns, 1.0) == pytest.approx(1.5 - RADIUS_M - 0.6)
+
+
+def test_lasers_that_see_little_each_cover_the_way_together():
+    left, right = Laser(signal="left"), Laser(signal="right", yaw=-pi / 4)
+    part = LaserScan(0.0, pi / 400, 0.05, 8.0, np.full(100, inf, dtype=np.float32))
+    assert Seen(left, right).see(part, part).free_m(0.5, 0.0) == 8
 
 
 @pytest.mark.parametrize("unknown", [nan, -inf, 0.0, -1.0, 0.04])
