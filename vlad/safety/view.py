@@ -65,7 +65,7 @@ class GuardReport:
 
 @dataclass(slots=True)
 class Inputs:
-    """All that one judgement may know. Nobody changes it; frozen, it would take three times as long to make."""
+    """All that one judgement may know. Nobody changes it; frozen, it takes three times as long to make."""
 
     now_ns: int
     samples: Mapping[str, Sample]
