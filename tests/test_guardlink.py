@@ -65,6 +65,7 @@ def test_each_beginning_of_a_stop_is_told_once(ear):
     for state in ("watching", "stopping", "stopping", "estop", "estop", "watching", "stopping"):
         ear.say(state, state)
     ear.say("watching", "the end")
+    ear.clock.advance(0.05)
     ear.await_report(lambda heard: heard and heard.reason == "the end")
     assert len(ear.stops) == 3
 
@@ -120,6 +121,7 @@ def test_a_flood_is_read_in_portions(ear):
         ear.say("watching")
     for number in range(4):
         ear.say("watching", str(number))
+    ear.clock.advance(0.05)
     ear.await_report(lambda heard: heard and heard.reason == "3")
 
 
