@@ -109,6 +109,15 @@ async def test_a_wish_before_the_wait_is_not_lost() -> None:
     ticker.close()
 
 
+async def test_a_period_that_is_due_any_moment_is_the_turn_that_was_asked_for() -> None:
+    ticker = Ticker(200_000, SystemClock())
+    ticker.start()
+    for _ in range(20):
+        ticker.wake()
+        assert not (await asyncio.wait_for(ticker.wait(), 5)).early
+    ticker.close()
+
+
 async def test_turns_that_ask_for_turns_leave_the_loop_to_others() -> None:
     ticker = Ticker(PERIOD_NS, SystemClock())
     ticker.start()

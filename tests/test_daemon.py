@@ -48,7 +48,9 @@ def await_command(made, *modes, timeout_s=5.0):
         command = made.motor.receive(timeout_s=0.02)
         if command.mode in modes:
             return command
-    pytest.fail(f"no command in mode {modes} within {timeout_s} s; the last was {command}")
+    status, events = made.call("status"), made.call("events", limit=20)
+    said = f"mode {status['mode']}, faults {status['faults']}, events {[event['text'] for event in events]}"
+    pytest.fail(f"no command in mode {modes} within {timeout_s} s; the last was {command}; {said}")
 
 
 def await_status(made, what, timeout_s=5.0):
