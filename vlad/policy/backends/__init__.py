@@ -21,6 +21,9 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 BACKENDS: dict[str, str] = {"onnx": "vlad.policy.backends.onnx"}
 """The `backend` of a bundle -> the module that has it."""
 
+REMOTE: frozenset[str] = frozenset()
+"""Those of them whose model runs on a server: their bundles have no model file."""
+
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
 
