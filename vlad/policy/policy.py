@@ -65,18 +65,24 @@ class Policy:
 
         All inputs are at their mean. BundleRefused where the output has another shape or is not finite.
         """
-        times_ns = []
         try:
             self._backend.warm_up(self._inputs)
-            for _ in range(_WARM_RUNS):
-                began_ns = self._clock.now_ns()
-                outputs = self._backend.run(self._inputs)
-                times_ns.append(self._clock.now_ns() - began_ns)
+            times_s = self.time_runs(_WARM_RUNS)
+            outputs = self._backend.run(self._inputs)
         except BackendError as error:
             raise BundleRefused([str(error)]) from error
         if reasons := _bad_outputs(outputs, self.bundle):
             raise BundleRefused(reasons)
-        return statistics.median(times_ns[-_TIMED_RUNS:]) / NS_PER_S
+        return statistics.median(times_s[-_TIMED_RUNS:])
+
+    def time_runs(self, count: int) -> list[float]:
+        """How long so many runs took [s], one after the other; BackendError where the model fails."""
+        times_s = []
+        for _ in range(count):
+            began_ns = self._clock.now_ns()
+            self._backend.run(self._inputs)
+            times_s.append((self._clock.now_ns() - began_ns) / NS_PER_S)
+        return times_s
 
     def infer(self, samples: Mapping[str, Sample]) -> Chunk:
         """What to do next, from the newest sample of each of `topics`.
