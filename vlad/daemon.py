@@ -151,7 +151,7 @@ class Daemon:
 
     def _warm_policy(self, folder: Path) -> Policy:
         bundle = load_bundle(folder, self.robot, self.settings.signals)
-        policy = Policy(bundle, self.clock, threads=self.settings.policy.threads)
+        policy = Policy(bundle, self.clock, self.settings.policy)
         policy.warm_up()
         return policy
 
