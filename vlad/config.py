@@ -106,9 +106,9 @@ class SignalSettings(Section):
 class OnnxSettings(Section):
     """ONNX Runtime: what runs the models of the backend `onnx`."""
 
-    providers: Annotated[
-        tuple[Literal["cpu", "cuda", "tensorrt", "openvino"], ...], Field(min_length=1)
-    ] = ("cpu",)
+    providers: Annotated[tuple[Literal["cpu", "cuda", "tensorrt", "openvino"], ...], Field(min_length=1)] = (
+        "cpu",
+    )
     """In order of preference; what the first cannot run, the next one does, and the CPU in the end."""
     arena_mb: Annotated[int, Field(ge=0, strict=True)] = 0
     """Memory that a run may take, of the GPU where it runs there; 0: as much as there is. A run that needs
@@ -132,7 +132,7 @@ class PolicySettings(Section):
     """Joining a new chunk to the old: the difference is faded out over this time."""
     threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
-    """Where torch runs a model, and which GPU the ONNX providers cuda and tensorrt take: cpu, cuda, cuda:1."""
+    """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime takes where it uses one."""
     onnx: OnnxSettings = OnnxSettings()
 
 

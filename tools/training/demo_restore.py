@@ -1,4 +1,4 @@
-"""The demo policy's network from its published ONNX file, and that file in the form that OpenVINO reads."""
+"""The demo policy's published ONNX file in the forms that the other backends read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from tools.training.demo_model import DemoNet
+from tools.training.demo_model import IMAGE_HEIGHT, IMAGE_WIDTH, SCAN_BEAMS, DemoNet
+from tools.training.instructions import LENGTH
+from vlad.policy.backends.torch_package import compile_package
 
 _BATCH_NORM_EPSILON = 1e-5
 
@@ -31,6 +33,32 @@ def restore(model: Path) -> DemoNet:
             state[name] = torch.tensor(_find(name, tuple(old.shape), weights, model)).view_as(old)
     net.load_state_dict(state)
     return net
+
+
+def write_torch(model: Path, kind: str, path: Path) -> None:
+    """Write the same function as an exported program ("export"), TorchScript ("script"), or compiled ("aot")."""
+    net = restore(model)
+    tensors = {name: torch.from_numpy(array) for name, array in example(model).items()}
+    if kind == "script":
+        torch.jit.freeze(torch.jit.trace(net, tuple(tensors.values()))).save(str(path))
+        return
+    program = torch.export.export(net, (), kwargs=tensors)
+    if kind == "aot":
+        compile_package(program, path)
+    else:
+        torch.export.save(program, path)
+
+
+def example(model: Path, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """Inputs by name, as they look after normalisation, in the order of the network's arguments."""
+    random = np.random.default_rng(seed)
+    words = len(_weights(model)["word.weight"])
+    return {
+        "image": random.standard_normal((1, 3, IMAGE_HEIGHT, IMAGE_WIDTH), np.float32),
+        "scan": random.standard_normal((1, SCAN_BEAMS), np.float32),
+        "odometry": random.standard_normal((1, 2), np.float32),
+        "tokens": random.integers(1, words, (1, LENGTH)),
+    }
 
 
 def without_wrapped_padding(model: Path, path: Path) -> None:

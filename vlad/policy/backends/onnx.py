@@ -1,8 +1,8 @@
 """ONNX Runtime, with the providers that the settings name.
 
 The threads do not spin: a spinning one would burn the core that the safety tick and ingest need. Inputs are
-handed over without a copy, and outputs come to the host by themselves; binding both beforehand would save 3 us
-a run on the CPU.
+handed over without a copy, and outputs come to the host by themselves; binding both beforehand would save
+3 us a run on the CPU.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class OnnxBackend:
         running = self._session.get_providers()
         if absent := [name for name, _ in providers if name not in running]:
             raise BackendError(
-                f"{model.path}: {', '.join(absent)} did not start: a library that it needs is missing, or there "
-                f"is no such device; install it, or take it out of policy.onnx.providers"
+                f"{model.path}: {', '.join(absent)} did not start: a library that it needs is missing, or "
+                f"there is no such device; install it, or take it out of policy.onnx.providers"
             )
         self._device = model.onnx.providers[0]
 
@@ -128,8 +128,8 @@ def _providers(model: Model) -> list[tuple[str, dict[str, str]]]:
         name, package = _PROVIDERS[wanted]
         if name not in available:
             raise BackendError(
-                f"{model.path}: this build of ONNX Runtime has no provider {wanted!r}; put the package {package} "
-                f"in place of onnxruntime, or take it out of policy.onnx.providers"
+                f"{model.path}: this build of ONNX Runtime has no provider {wanted!r}; install {package} in "
+                f"place of onnxruntime, or take it out of policy.onnx.providers"
             )
     return [(_PROVIDERS[wanted][0], _provider_options(wanted, model)) for wanted in model.onnx.providers]
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Imported, OpenVINO tells its maker so over the network, unless the package that does it is not to be found. A
-# robot's daemon talks to nobody whom its owner did not name.
+# Imported, OpenVINO tells its maker so over the network, unless the package that does it is not to be found.
+# A robot's daemon talks to nobody whom its owner did not name.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino as ov  # noqa: E402
@@ -22,8 +22,8 @@ import openvino as ov  # noqa: E402
 from vlad.policy.backends import BackendError, Description, Model, Tensors, TensorSpec  # noqa: E402
 
 _PRECISIONS = {"float16": ("f16", "FP16"), "bfloat16": ("bf16", "BF16")}
-"""The manifest's precision -> its name here, and what a CPU that has it calls it. All else is done in float32,
-where a quantised model says by itself which parts are int8."""
+"""The manifest's precision -> its name here, and that of a CPU's ability. All else is done in float32; a
+quantised model says by itself which parts of it are int8."""
 
 _FORMATS = (".xml", ".onnx")
 
