@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -30,6 +31,10 @@ SPECS = {
     "odometry": ("float32", (1, 2)),
     "tokens": ("int64", (1, 12)),
 }
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+]
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None,
@@ -282,9 +287,6 @@ def test_a_gpu_that_is_not_there_is_refused(demo):
     [("cuda", "onnxruntime-gpu"), ("tensorrt", "onnxruntime-gpu"), ("openvino", "onnxruntime-openvino")],
 )
 def test_a_provider_that_this_build_lacks_is_no_silent_fall_back(tmp_path, provider, package):
-    pytest.importorskip("onnxruntime")
-    import onnxruntime
-
     if any(provider in name.lower() for name in onnxruntime.get_available_providers()):
         pytest.skip(f"this build of ONNX Runtime has {provider}")
     settings = PolicySettings.model_validate({"onnx": {"providers": [provider, "cpu"]}})
