@@ -184,7 +184,7 @@ def test_a_sound_file_is_loaded(saved):
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_that_works_on_torch_is_refused_before_it_runs(saved, noticed, attack):
     path = rewrite(saved, attack(saved, noticed))
-    with pytest.raises(BackendError, match="changed.pt2: .*; save it again"):
+    with pytest.raises(BackendError, match=r"changed\.pt2: .*; save it again"):
         load(path)
     assert not noticed.exists()
     try:
@@ -221,7 +221,9 @@ def plain_pickle(path):
 @pytest.mark.parametrize("write", [whole_module, state, old_form, plain_pickle])
 def test_a_pickle_in_place_of_a_model_is_refused_with_what_to_do(tmp_path, write):
     write(tmp_path / "model.pt")
-    with pytest.raises(BackendError, match=r"model\.pt: is a pickle.*; save it again with torch\.export\.save"):
+    with pytest.raises(
+        BackendError, match=r"model\.pt: is a pickle.*; save it again with torch\.export\.save"
+    ):
         load(tmp_path / "model.pt")
 
 

@@ -36,11 +36,12 @@ def restore(model: Path) -> DemoNet:
 
 
 def write_torch(model: Path, kind: str, path: Path) -> None:
-    """Write the same function as an exported program ("export"), TorchScript ("script"), or compiled ("aot")."""
+    """Write the same function as a model of torch's; `kind` is export, script or aot, which is compiled."""
     net = restore(model)
     tensors = {name: torch.from_numpy(array) for name, array in example(model).items()}
     if kind == "script":
-        torch.jit.freeze(torch.jit.trace(net, tuple(tensors.values()))).save(str(path))
+        traced = torch.jit.trace(net, tuple(tensors.values()))  # type: ignore[no-untyped-call]
+        torch.jit.freeze(traced).save(str(path))
         return
     program = torch.export.export(net, (), kwargs=tensors)
     if kind == "aot":

@@ -64,8 +64,10 @@ class TorchBackend:
                 f"{model.path}: torch cannot load it: {error or type(error).__name__}; export the model again"
             ) from error
         self._casts = {name: _HALF.get(spec.dtype or "") for name, spec in self._network.inputs.items()}
+        self._bound: dict[str, tuple[NDArray[Any], Tensor]] = {}
         self._call = self._network.call
-        self._captures = self._device.type == "cuda" and kind != "aot"
+        self._moves = self._device.type != "cpu"
+        self._captures = self._moves and kind != "aot"
         outputs = self._network.outputs
         specs = dict.fromkeys(self._wanted, _UNKNOWN) if outputs is None else self._by_name(outputs)
         self._description = Description(
@@ -101,8 +103,9 @@ class TorchBackend:
             raise BackendError(f"{self._path}: torch failed: {error or type(error).__name__}") from error
 
     def close(self) -> None:
+        self._bound.clear()
         del self._call, self._network
-        if self._device.type == "cuda":
+        if self._moves:
             torch.cuda.empty_cache()
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
@@ -113,17 +116,26 @@ class TorchBackend:
     def _tensors(self, inputs: Tensors) -> list[Tensor]:
         """The inputs in the network's order, where it runs. BackendError where one does not fit."""
         tensors = []
-        for name, spec in self._description.inputs.items():
-            array = inputs.get(name)
-            if array is None:
-                raise BackendError(f"{self._path}: torch got no input {name!r}")
-            if spec.shape not in (None, array.shape) or spec.dtype not in (None, array.dtype.name):
-                raise BackendError(
-                    f"{self._path}: torch got {array.dtype} of shape {array.shape} as {name!r}, "
-                    f"not {spec.dtype} of shape {spec.shape}"
-                )
-            tensors.append(torch.from_numpy(array).to(self._device, self._casts[name]))
+        for name, cast in self._casts.items():
+            array, tensor = self._bound.get(name, (None, None))
+            if tensor is None or inputs.get(name) is not array:
+                tensor = self._bind(name, inputs)
+            tensors.append(tensor.to(self._device, cast) if self._moves or cast else tensor)
         return tensors
+
+    def _bind(self, name: str, inputs: Tensors) -> Tensor:
+        """A tensor on the memory of an input, kept: the arrays stay the same from run to run."""
+        spec, array = self._description.inputs[name], inputs.get(name)
+        if array is None:
+            raise BackendError(f"{self._path}: torch got no input {name!r}")
+        if spec.shape not in (None, array.shape) or spec.dtype not in (None, array.dtype.name):
+            raise BackendError(
+                f"{self._path}: torch got {array.dtype} of shape {array.shape} as {name!r}, "
+                f"not {spec.dtype} of shape {spec.shape}"
+            )
+        tensor = torch.from_numpy(array)
+        self._bound[name] = array, tensor
+        return tensor
 
     def _by_name(self, results: Mapping[str, _T] | Sequence[_T]) -> Mapping[str, _T]:
         """The outputs as the model names them, or the wanted ones in their order where it names none."""
