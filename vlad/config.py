@@ -115,6 +115,14 @@ class OnnxSettings(Section):
     more fails."""
 
 
+class TensorrtSettings(Section):
+    """TensorRT: what runs the models of the backend `tensorrt`."""
+
+    workspace_mb: Annotated[int, Field(ge=0, strict=True)] = 0
+    """Memory of the GPU that a layer may take beside its input and output, in a plan that is built here; 0: as
+    much as there is."""
+
+
 class PolicySettings(Section):
     """Which policy runs, and how fast."""
 
@@ -132,8 +140,9 @@ class PolicySettings(Section):
     """Joining a new chunk to the old: the difference is faded out over this time."""
     threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
-    """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime takes where it uses one."""
+    """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime and TensorRT take."""
     onnx: OnnxSettings = OnnxSettings()
+    tensorrt: TensorrtSettings = TensorrtSettings()
 
 
 class SafetySettings(Section):

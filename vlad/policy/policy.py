@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import PolicySettings
 from vlad.messages import Chunk, Floats, Sample
-from vlad.policy.backends import Backend, BackendError, Model, OnnxOptions, Tensors, TensorSpec, load_backend
+from vlad.policy.backends import (
+    Backend,
+    BackendError,
+    Model,
+    OnnxOptions,
+    TensorrtOptions,
+    Tensors,
+    TensorSpec,
+    load_backend,
+)
 from vlad.policy.bundle import Bundle, BundleRefused
 from vlad.policy.inputs import ImageInput, InstructionInput
 from vlad.policy.manifest import Output
@@ -32,10 +42,11 @@ class Policy:
         clock: Clock,
         settings: PolicySettings | None = None,
         backend: Backend | None = None,
+        cache: Path | None = None,
     ) -> None:
         """Load the model as `settings` say; BundleRefused where it is not what the manifest says.
 
-        `backend` stands in for the one that the manifest names.
+        `backend` stands in for the one that the manifest names; `cache` is as in Model.
         """
         self.bundle = bundle
         manifest = bundle.manifest
@@ -60,7 +71,7 @@ class Policy:
         self._inputs: Tensors = {
             spec.name: reader.buffer for spec, reader in zip(manifest.inputs, self._readers, strict=True)
         }
-        self._backend = backend or _load(bundle, settings or PolicySettings())
+        self._backend = backend or _load(bundle, settings or PolicySettings(), self._inputs, cache)
         if reasons := _mismatches(self._backend, self._inputs, bundle):
             self._backend.close()
             raise BundleRefused(reasons)
@@ -149,7 +160,7 @@ def _readers(bundle: Bundle) -> list[Reader]:
         raise BundleRefused([f"{error}; put the tokenizer.json of the training there"]) from error
 
 
-def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
+def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path | None) -> Backend:
     manifest = bundle.manifest
     model = Model(
         bundle.model,
@@ -158,6 +169,9 @@ def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
         threads=settings.threads,
         device=settings.device,
         onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
+        tensorrt=TensorrtOptions(settings.tensorrt.workspace_mb),
+        shapes={name: array.shape for name, array in inputs.items()},
+        cache=cache,
     )
     try:
         return load_backend(manifest.backend, model)
