@@ -119,8 +119,8 @@ class TensorrtSettings(Section):
     """TensorRT: what runs the models of the backend `tensorrt`."""
 
     workspace_mb: Annotated[int, Field(ge=0, strict=True)] = 0
-    """Memory of the GPU that a layer may take beside its input and output, in a plan that is built here; 0: as
-    much as there is."""
+    """Memory of the GPU that a layer may take beside its input and output, in a plan built here; 0: as much
+    as there is."""
 
 
 class PolicySettings(Section):

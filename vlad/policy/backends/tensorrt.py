@@ -40,7 +40,7 @@ class _Tensor:
     """An input or output: `host` is a view of all of `pinned`, which is flat; `device` is its place there."""
 
     host: NDArray[Any]
-    pinned: NDArray[Any]
+    pinned: Any
     device: Any
 
 
