@@ -30,6 +30,7 @@ from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
 from vlad.notify import Notifier
+from vlad.policy.backends import ServerLost
 from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 
 _CONFIRM_S = 1.0
 _SETTLED = (*AT_REST, Mode.ESTOP)
+_SERVER_BACKOFF_S = 0.5
+"""The longest pause between two tries to reach a policy's server."""
 
 
 def _require(settings: Settings, policy: Policy | None) -> Settings:
@@ -77,6 +80,7 @@ class Daemon:
         self.parts: list[Part] = []
         self.inference: InferenceLoop | None = None
         self.policy_error = ""
+        self._server_lost = ""
         self.started_ns = clock.now_ns()
         self._failed: tuple[str, ...] = ()
         self._ticking = asyncio.Event()
@@ -136,7 +140,10 @@ class Daemon:
         closing.callback(self.events.put, "stop", Level.SAFE, "vlad stopped")
 
     async def _load_policy(self) -> Policy | None:
-        """Load and warm up the bundle. With a refused one the daemon runs, says why, and cannot be armed."""
+        """Load and warm up the bundle. With a refused one the daemon runs, says why, and cannot be armed.
+
+        So it does while a policy's server is not there; that one is tried again and again.
+        """
         folder = self.settings.policy.bundle
         if folder is None:
             return None
@@ -151,8 +158,12 @@ class Daemon:
 
     def _warm_policy(self, folder: Path) -> Policy:
         bundle = load_bundle(folder, self.robot, self.settings.signals)
-        policy = Policy(bundle, self.clock, threads=self.settings.policy.threads)
-        policy.warm_up()
+        settings = self.settings.policy
+        policy = Policy(bundle, self.clock, threads=settings.threads, server=settings.server)
+        try:
+            policy.warm_up()
+        except ServerLost as error:
+            self._server_lost = str(error)
         return policy
 
     def _build(self, closing: contextlib.AsyncExitStack, policy: Policy | None) -> None:
@@ -201,6 +212,7 @@ class Daemon:
                 on_chunk=wake,
                 sources=self.kernel.sources.topics,
                 estimates=self.kernel.sources.estimates,
+                lost=self._server_lost,
             )
             closing.callback(self.inference.close)
         self.acts = Acts(self)
@@ -218,7 +230,7 @@ class Daemon:
             Part("control", self.control.run, critical=False),
         ]
         if self.inference is not None:
-            self.parts.append(Part("inference", self.inference.run, critical=False))
+            self.parts.append(Part("inference", self.inference.run, False, _SERVER_BACKOFF_S))
         tasks = [
             asyncio.create_task(supervise(part, self.clock, self.events, self._fail), name=part.name)
             for part in self.parts

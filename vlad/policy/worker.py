@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import PolicySettings
@@ -32,6 +32,7 @@ _LOG_EVERY_NS = NS_PER_S
 
 _Samples: TypeAlias = dict[str, Sample]
 _Outcome: TypeAlias = Chunk | BaseException
+_T = TypeVar("_T")
 
 
 class InferenceLoop:
@@ -51,11 +52,12 @@ class InferenceLoop:
         on_chunk: Callable[[], None],
         sources: Mapping[str, str],
         estimates: Mapping[str, Sample],
+        lost: str = "",
     ) -> None:
         """`latest` has the newest sample of each signal; `on_chunk` is called when `chunks` got a new one.
 
         `sources` says for a signal that failed which one stands in for it, `estimates` what is believed
-        where none can: both as the kernel has them at the moment.
+        where none can: both as the kernel has them at the moment. `lost` is why the model failed already.
         """
         self.inference_since_ns: int | None = None
         """When the inference that is running now began, for the kernel's deadline; None: none is running."""
@@ -63,8 +65,8 @@ class InferenceLoop:
         self.bad_observations = 0
         self.error = ""
         """Why the newest frame gave no chunk; empty when it did."""
-        self.lost = ""
-        """Why the model failed; empty from the next good chunk on."""
+        self.lost = lost
+        """Why the model failed; empty once it was tried out anew, or gave a good chunk."""
         self.latency_ns = Window(_REMEMBERED)
         self.policy = policy
         self._latest = latest
@@ -83,7 +85,12 @@ class InferenceLoop:
         self._worker = _Worker(policy)
 
     async def run(self) -> None:
-        """Infer until it is cancelled, or raise what the model raised. May be run again after that."""
+        """Infer until it is cancelled, or raise what the model raised. May be run again after that.
+
+        A model that failed is first tried out: it gets well without a new frame, and before it is relied on.
+        """
+        if self.lost:
+            await self._try_out()
         self._ended = asyncio.get_running_loop().create_future()
         try:
             self._start_if_due()
@@ -108,13 +115,24 @@ class InferenceLoop:
             "latency_p99_ms": None if p99 is None else round(p99 / 1e6, 3),
             "bad_observations": self.bad_observations,
             "collision": self._collision,
-            "error": self.error,
+            "error": self.lost or self.error,
         }
 
     def close(self) -> None:
         """End the thread and close the policy. A model that hangs is left behind."""
         if not self._worker.close(_CLOSE_TIMEOUT_S):
             log.warning("%s: the model did not return; its thread is left behind", self.policy.bundle)
+
+    async def _try_out(self) -> None:
+        loop = asyncio.get_running_loop()
+        tried: asyncio.Future[BaseException | None] = loop.create_future()
+        self._worker.submit(
+            self.policy.try_out, lambda outcome: loop.call_soon_threadsafe(_settle, tried, outcome)
+        )
+        if (error := await tried) is not None:
+            self.lost = f"{error}" or type(error).__name__
+            raise error
+        self.lost = ""
 
     def _source(self, topic: str) -> str:
         """The signal that feeds this input now."""
@@ -135,7 +153,10 @@ class InferenceLoop:
         self._used = frame
         self.inference_since_ns = now_ns
         loop = asyncio.get_running_loop()
-        self._worker.submit(samples, lambda outcome: loop.call_soon_threadsafe(self._finish, outcome, now_ns))
+        self._worker.submit(
+            lambda: self.policy.infer(samples),
+            lambda outcome: loop.call_soon_threadsafe(self._finish, outcome, now_ns),
+        )
 
     def _observe(self) -> _Samples | None:
         """The newest sample of each input, marked as used; None while one is missing or nothing is asked."""
@@ -181,18 +202,24 @@ class InferenceLoop:
             log.warning("no inference: %s (%d so far)", self.error, self.bad_observations)
 
 
+def _settle(future: asyncio.Future[_T], outcome: _T) -> None:
+    """Unless whoever waited for it has gone."""
+    if not future.done():
+        future.set_result(outcome)
+
+
 class _Worker:
     """One thread that runs the policy. A daemon thread, unlike an executor's: a hung model ends with us."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._jobs: SimpleQueue[tuple[_Samples, Callable[[_Outcome], object]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
-    def submit(self, samples: _Samples, done: Callable[[_Outcome], object]) -> None:
-        """Infer; `done` is called in the worker's thread with the chunk or the error."""
-        self._jobs.put((samples, done))
+    def submit(self, job: Callable[[], _T], done: Callable[[_T | BaseException], object]) -> None:
+        """Do it; `done` is called in the worker's thread with what came of it, or the error."""
+        self._jobs.put(lambda: _do(job, done))
 
     def close(self, timeout_s: float) -> bool:
         """Let the thread end and close the policy; False if it did not within the time."""
@@ -202,11 +229,14 @@ class _Worker:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            samples, done = job
-            try:
-                outcome: _Outcome = self._policy.infer(samples)
-            except BaseException as error:  # handed to the loop, where the supervisor sees it
-                outcome = error
-            with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits for it
-                done(outcome)
+            job()
         self._policy.close()
+
+
+def _do(job: Callable[[], _T], done: Callable[[_T | BaseException], object]) -> None:
+    try:
+        outcome: _T | BaseException = job()
+    except BaseException as error:  # handed to the loop, where the supervisor sees it
+        outcome = error
+    with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits for it
+        done(outcome)

@@ -10,6 +10,7 @@ input `video.front` of the bundle is {"video": {"front": ...}} in the observatio
 from __future__ import annotations
 
 import io
+import math
 import re
 from typing import Any
 
@@ -89,7 +90,7 @@ class GrootBackend:
             self._socket.maxmsgsize = LARGEST_ANSWER
             self._socket.connect(self._settings.address)
         self._socket.send(question, zmq.NOBLOCK)
-        if not self._socket.poll(deadline.left_s() * 1000):
+        if not self._socket.poll(math.ceil(deadline.left_s() * 1000)):
             raise TimeoutError
         return self._socket.recv(zmq.NOBLOCK)
 
@@ -151,4 +152,4 @@ def _one(array: NDArray[Any]) -> NDArray[Any]:
     """Without the batch axis, which must be 1."""
     if array.ndim == 0 or len(array) != 1:
         raise Refused(f"has actions of shape {array.shape}; one robot asked")
-    return array[0]
+    return array.squeeze(0)

@@ -1,9 +1,9 @@
 """openpi policy servers, and others that speak their protocol (vLLM-Omni), over WebSocket.
 
-On the wire, all of it msgpack in binary frames: the server sends a map about itself as soon as it is connected
-to; then each observation, a map, gets one answer, a map with the actions (horizon, dim). Inputs and output
-carry the names that they have in the bundle. A text frame instead is the server's traceback. An array is a map
-with the keys b"__ndarray__", b"data", b"dtype" and b"shape", a number one with b"__npgeneric__".
+On the wire, all of it msgpack in binary frames: the server sends a map about itself to whoever connects; then
+each observation, a map, gets one answer, a map with the actions (horizon, dim). Inputs and output carry the
+names that they have in the bundle. A text frame instead is the server's traceback. An array is a map with the
+keys b"__ndarray__", b"data", b"dtype" and b"shape", a number one with b"__npgeneric__".
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ def read_token(settings: ServerSettings) -> str:
 def no_answer(settings: ServerSettings) -> ServerLost:
     """What to say of a server that took too long."""
     return ServerLost(
-        f"{settings.address}: no answer within {settings.timeout_s:g} s (policy.server.timeout_s); see whether "
-        f"the policy server and the network to it are well"
+        f"{settings.address}: no answer within {settings.timeout_s:g} s (policy.server.timeout_s); see "
+        f"whether the policy server and the network to it are well"
     )
 
 

@@ -33,7 +33,7 @@ class WebSocket:
     def __init__(
         self, address: str, headers: dict[str, str], tls: ssl.SSLContext | None, deadline: Deadline
     ) -> None:
-        """Connect and shake hands. Redirections are not followed, proxies not used: it is this server or none."""
+        """Connect and shake hands. It is this server or none: no redirection is followed, no proxy used."""
         uri = parse_uri(address)
         self._protocol = ClientProtocol(uri, max_size=LARGEST_ANSWER)
         self._messages: deque[bytes | str] = deque()
@@ -71,7 +71,7 @@ class WebSocket:
         return self._messages.popleft()
 
     def is_quiet(self, deadline: Deadline) -> bool:
-        """Whether the connection stands and no message waits. What came meanwhile is read, pings are answered."""
+        """Whether the connection stands and no message waits. What came is read, and pings are answered."""
         try:
             while True:
                 deadline.left_s()
@@ -128,7 +128,7 @@ class WebSocket:
                 self._put(event)
         if problem := protocol.handshake_exc or protocol.parser_exc:
             raise ConnectionLost(str(problem) if data else "hung up") from problem
-        if not data or protocol.close_rcvd is not None and not self._messages:
+        if not data or (protocol.close_rcvd is not None and not self._messages):
             said = protocol.close_rcvd
             raise ConnectionLost(f"hung up: {said}" if said else "hung up")
         self._flush(deadline)
