@@ -135,9 +135,7 @@ def test_a_daemon_without_its_server_gets_ready_says_why_it_cannot_be_armed_and_
     assert status["policy"]["state"] == "lost"
     refusals = served.made.call("arm")["refusals"]
     assert ("policy_lost", "policy") in [(row["id"], row["subject"]) for row in refusals]
-    assert f"127.0.0.1:{served.port}" in next(
-        row["detail"] for row in refusals if row["id"] == "policy_lost"
-    )
+    assert f"127.0.0.1:{served.port}" in next(row["detail"] for row in refusals if row["id"] == "policy_lost")
     served.serve()
     served.await_status(lambda status: status["policy"]["state"] == "running" and not status["refusals"])
     served.drive()

@@ -169,7 +169,7 @@ def test_several_outputs_are_put_side_by_side(in_parts):
 def test_outputs_that_do_not_add_up_are_refused_at_warm_up(in_parts):
     policy, backend = in_parts
     backend.outputs["wheels"] = PLAN
-    with pytest.raises(BundleRefused, match="gave 3 numbers a step at warm-up, the manifest names 2"):
+    with pytest.raises(BundleRefused, match="gave 3 numbers a step, the manifest names 2"):
         policy.warm_up()
 
 

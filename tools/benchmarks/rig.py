@@ -73,7 +73,7 @@ def write_policy(
 
 
 def write_remote_policy(folder: Path, backend: str, signal_name: str, size: tuple[int, int]) -> Path:
-    """A bundle for a policy server of tools.benchmarks.policy_server; `size` of the picture is height, width."""
+    """A bundle for a server of tools.benchmarks.policy_server; `size` is the picture's height and width."""
     folder.mkdir(parents=True)
     name, output = {"openpi": ("observation/image", "actions"), "groot": ("video.front", "base")}[backend]
     image = {"name": name, "kind": "image", "signal": signal_name, "shape": [1, *size, 3], "dtype": "uint8"}
