@@ -158,8 +158,7 @@ class Daemon:
 
     def _warm_policy(self, folder: Path) -> Policy:
         bundle = load_bundle(folder, self.robot, self.settings.signals)
-        settings = self.settings.policy
-        policy = Policy(bundle, self.clock, threads=settings.threads, server=settings.server)
+        policy = Policy(bundle, self.clock, self.settings.policy)
         try:
             policy.warm_up()
         except ServerLost as error:

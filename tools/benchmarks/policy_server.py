@@ -4,12 +4,12 @@
 
 openpi, WebSocket without compression: the client connects with `Authorization: Api-Key T` (else 401); the
 server sends a map about itself; the client sends an observation; the server answers with a map that has
-`actions` (20, 2) and `server_timing`; and so on. Where its policy fails, the server sends a text frame with the
-traceback and closes with 1011. GET /healthz is answered with 200.
+`actions` (20, 2) and `server_timing`; and so on. Where its policy fails, the server sends a text frame with
+the traceback and closes with 1011. GET /healthz is answered with 200.
 
-GR00T, ZeroMQ REP: the client sends {"endpoint", "data", "api_token"}; the server answers `ping` with {"status",
-"message"}, `get_action` with [{"base": (1, 20, 2)}, {}], and with {"error": text} where the policy fails, the
-endpoint is unknown or the token is not the one.
+GR00T, ZeroMQ REP: the client sends {"endpoint", "data", "api_token"}; the server answers `ping` with
+{"status", "message"}, `get_action` with [{"base": (1, 20, 2)}, {}], and with {"error": text} where the policy
+fails, the endpoint is unknown or the token is not the one.
 
 One question is answered at a time. SIGUSR1 begins the fault that --fault names, and ends it again: `nan`,
 `shape` (a step is missing), `error`. The first answer takes --slow-s. "listening" on the standard output says

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from vlad.clock import NS_PER_S, Clock
-from vlad.config import ServerSettings
+from vlad.config import PolicySettings
 from vlad.messages import Chunk, Floats, Sample
 from vlad.policy.backends import (
     REMOTE,
@@ -39,14 +39,12 @@ class Policy:
         self,
         bundle: Bundle,
         clock: Clock,
-        threads: int = 1,
-        server: ServerSettings | None = None,
+        settings: PolicySettings | None = None,
         backend: Backend | None = None,
     ) -> None:
-        """Load the model, `threads` CPU threads for it; BundleRefused where it is not what the manifest says.
+        """Load the model as `settings` say; BundleRefused where it is not what the manifest says.
 
-        `server` says where the model runs that the bundle does not have. `backend` stands in for the one that
-        the manifest names.
+        `backend` stands in for the one that the manifest names.
         """
         self.bundle = bundle
         manifest = bundle.manifest
@@ -72,7 +70,7 @@ class Policy:
         self._inputs: Tensors = {
             spec.name: reader.buffer for spec, reader in zip(manifest.inputs, self._readers, strict=True)
         }
-        self._backend = backend or _load(bundle, threads, server)
+        self._backend = backend or _load(bundle, settings or PolicySettings())
         if reasons := _mismatches(self._backend, self._inputs, bundle):
             self._backend.close()
             raise BundleRefused(reasons)
@@ -169,16 +167,19 @@ def _readers(bundle: Bundle) -> list[Reader]:
         raise BundleRefused([f"{error}; put the tokenizer.json of the training there"]) from error
 
 
-def _load(bundle: Bundle, threads: int, server: ServerSettings | None) -> Backend:
+def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
     manifest = bundle.manifest
-    wanted = (*manifest.output.name, *manifest.output.heads)
+    model = Model(
+        bundle.model,
+        manifest.precision,
+        outputs=(*manifest.output.name, *manifest.output.heads),
+        threads=settings.threads,
+        server=settings.server,
+    )
     try:
-        return load_backend(
-            manifest.backend, Model(bundle.model, manifest.precision, wanted, threads, server)
-        )
+        return load_backend(manifest.backend, model)
     except BackendError as error:
-        mend = "" if manifest.backend in REMOTE else "; export the model again"
-        raise BundleRefused([f"{error}{mend}"]) from error
+        raise BundleRefused([str(error)]) from error
 
 
 def _output_shapes(bundle: Bundle) -> dict[str, tuple[int | None, ...]]:

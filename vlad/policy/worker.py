@@ -132,7 +132,7 @@ class InferenceLoop:
         if (error := await tried) is not None:
             self.lost = f"{error}" or type(error).__name__
             raise error
-        self.lost = ""
+        self.lost = self.error = ""
 
     def _source(self, topic: str) -> str:
         """The signal that feeds this input now."""

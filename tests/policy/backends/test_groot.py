@@ -101,11 +101,9 @@ def test_the_key_is_in_the_question_and_a_wrong_one_is_refused(tmp_path):
 
 def test_an_error_of_the_server_is_told_and_the_next_question_is_answered(server):
     server.answer = lambda seen: {"arm": seen["video"]}
-    with (
-        asking("groot", server.address, "arm") as backend,
-        pytest.raises(ServerLost, match="the server failed: 'video'"),
-    ):
-        backend.run({"state.arm": STATE})
+    with asking("groot", server.address, "arm") as backend:
+        with pytest.raises(ServerLost, match="the server failed: 'video'"):
+            backend.run({"state.arm": STATE})
         server.answer = lambda seen: {"arm": PLAN}
         backend.run({"state.arm": STATE})
 
@@ -120,11 +118,9 @@ def test_a_late_answer_is_never_taken_for_that_to_a_newer_question(server):
         return {"arm": PLAN + seen["state"]["arm"][0, 0, 0]}
 
     server.answer = answer
-    with (
-        asking("groot", server.address, "arm", timeout_s=2.0) as backend,
-        pytest.raises(ServerLost, match=r"no answer within 2 s \(policy.server.timeout_s\)"),
-    ):
-        backend.run({"state.arm": np.zeros((1, 2), np.float32)})
+    with asking("groot", server.address, "arm", timeout_s=2.0) as backend:
+        with pytest.raises(ServerLost, match=r"no answer within 2 s \(policy.server.timeout_s\)"):
+            backend.run({"state.arm": np.zeros((1, 2), np.float32)})
         assert ready.is_set()
         late.set()
         answer_to_one = backend.run({"state.arm": np.ones((1, 2), np.float32)})["arm"]

@@ -96,11 +96,9 @@ def test_the_key_is_shown_to_the_server_and_a_wrong_one_is_refused(tmp_path):
     with asking("openpi", server.address, "actions", token_file=file) as backend:
         backend.run({"s": STATE})
     file.write_text("guess")
-    with (
-        asking("openpi", server.address, "actions", token_file=file) as backend,
-        pytest.raises(ServerLost, match="HTTP 401") as lost,
-    ):
-        backend.run({"s": STATE})
+    with asking("openpi", server.address, "actions", token_file=file) as backend:
+        with pytest.raises(ServerLost, match="HTTP 401") as lost:
+            backend.run({"s": STATE})
         assert "guess" not in str(lost.value)
     server.close()
 
@@ -117,11 +115,9 @@ def test_a_file_that_holds_no_key_is_refused(tmp_path, content, said):
 
 def test_a_traceback_of_the_server_is_told_by_its_last_line_and_the_next_question_is_answered(server):
     server.answer = lambda seen: {"actions": seen["camera"]}
-    with (
-        asking("openpi", server.address, "actions") as backend,
-        pytest.raises(ServerLost, match="the server failed: KeyError: 'camera'; see its log"),
-    ):
-        backend.run({"s": STATE})
+    with asking("openpi", server.address, "actions") as backend:
+        with pytest.raises(ServerLost, match="the server failed: KeyError: 'camera'; see its log"):
+            backend.run({"s": STATE})
         server.answer = lambda seen: {"actions": PLAN}
         backend.run({"s": STATE})
 
@@ -136,11 +132,9 @@ def test_a_late_answer_is_never_taken_for_that_to_a_newer_question(server):
         return {"actions": PLAN + seen["s"][0]}
 
     server.answer = answer
-    with (
-        asking("openpi", server.address, "actions", timeout_s=2.0) as backend,
-        pytest.raises(ServerLost, match=r"no answer within 2 s \(policy.server.timeout_s\)"),
-    ):
-        backend.run({"s": np.zeros((1, 2), np.float32)})
+    with asking("openpi", server.address, "actions", timeout_s=2.0) as backend:
+        with pytest.raises(ServerLost, match=r"no answer within 2 s \(policy.server.timeout_s\)"):
+            backend.run({"s": np.zeros((1, 2), np.float32)})
         assert ready.is_set()
         late.set()
         answer_to_one = backend.run({"s": np.ones((1, 2), np.float32)})["actions"]
@@ -286,7 +280,7 @@ def test_the_settings_must_say_where_the_server_is(tmp_path):
     with pytest.raises(BackendError, match=r'write \[policy.server\] with address = "ws://HOST:PORT"'):
         load_backend("openpi", Model(tmp_path, "float32", ("actions",), 1))
     with (
-        pytest.raises(BackendError, match="policy.server.address is 'tcp://h:1'"),
+        pytest.raises(BackendError, match=r"policy.server.address is 'tcp://h:1'"),
         asking("openpi", "tcp://h:1"),
     ):
         pass
@@ -319,7 +313,7 @@ def test_a_spoilt_answer_is_read_or_refused(data):
 
 
 def test_the_test_s_server_is_one_to_the_public_client(server):
-    """openpi-client is not installed with vlad: it holds NumPy below 2. `pip install --no-deps openpi-client`."""
+    """It is not installed with vlad, as it asks for NumPy 1: `pip install --no-deps openpi-client`."""
     client = pytest.importorskip("openpi_client.websocket_client_policy")
     host, _, port = server.address.rpartition(":")
     policy = client.WebsocketClientPolicy(host, int(port))

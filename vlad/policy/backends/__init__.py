@@ -92,5 +92,12 @@ class Backend(Protocol):
 
 def load_backend(name: str, model: Model) -> Backend:
     """Load `model` with the backend of that name, one of BACKENDS; BackendError where it cannot be loaded."""
-    backend: Backend = importlib.import_module(BACKENDS[name]).load(model)
+    try:
+        module = importlib.import_module(BACKENDS[name])
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            f"{model.path}: backend {name!r} needs the package {error.name}, which is not installed; "
+            f"`pip install vlad[{name}]`"
+        ) from error
+    backend: Backend = module.load(model)
     return backend
