@@ -15,7 +15,7 @@ from websockets.sync.server import serve
 from tests.policy.backends.asking import LARGE, VALUES, asking, free_port, process, spoilt
 from tools.benchmarks.policy_server import OpenpiServer, pack_openpi, unpack_openpi
 from vlad.policy.backends import BackendError, Model, ServerLost, load_backend
-from vlad.policy.backends.openpi import _pack
+from vlad.policy.backends.openpi import pack
 from vlad.policy.backends.remote import Refused
 
 PLAN = np.arange(8, dtype=np.float64).reshape(4, 2)
@@ -330,5 +330,5 @@ def test_the_test_s_server_is_one_to_the_public_client(server):
 
 def test_both_ends_write_the_same_bytes():
     inputs = {"observation/state": STATE, "prompt": np.array(["fold it"], object)}
-    assert _pack(inputs) == pack_openpi({"observation/state": STATE[0], "prompt": "fold it"})
-    assert set(unpack_openpi(_pack(inputs))) == set(inputs)
+    assert pack(inputs) == pack_openpi({"observation/state": STATE[0], "prompt": "fold it"})
+    assert set(unpack_openpi(pack(inputs))) == set(inputs)

@@ -67,7 +67,7 @@ class GrootBackend:
         """
         address, deadline = self._settings.address, Deadline(self._settings.timeout_s)
         try:
-            return self._read(self._ask(_pack(inputs, self._token), deadline))
+            return self._read(self._ask(pack(inputs, self._token), deadline))
         except BaseException as error:
             self._hang_up()
             match error:
@@ -114,7 +114,8 @@ def load(model: Model) -> GrootBackend:
     return GrootBackend(model)
 
 
-def _pack(inputs: Tensors, token: str) -> bytes:
+def pack(inputs: Tensors, token: str) -> bytes:
+    """The question: each input under its kind and name, with a batch and a time axis."""
     observation: dict[str, Any] = {}
     for name, array in inputs.items():
         kind, dot, key = name.partition(".")

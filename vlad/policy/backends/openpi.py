@@ -61,7 +61,7 @@ class OpenpiBackend:
         address, deadline = self._settings.address, Deadline(self._settings.timeout_s)
         try:
             link = self._connected(deadline)
-            link.send(_pack(inputs), deadline)
+            link.send(pack(inputs), deadline)
             return self._read(link.receive(deadline))
         except BaseException as error:
             self.close()
@@ -117,7 +117,7 @@ def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
         ) from error
 
 
-def _pack(inputs: Tensors) -> bytes:
+def pack(inputs: Tensors) -> bytes:
     """The observation: each input without its batch axis, a text as it is."""
     return bytes(msgpack.packb({name: _packed(array[0]) for name, array in inputs.items()}))
 
