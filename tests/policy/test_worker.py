@@ -282,10 +282,9 @@ async def test_a_model_that_failed_is_tried_out_and_gets_well_without_a_frame(ri
 
 async def test_what_is_lost_from_the_start_is_tried_out_before_a_frame_is_used(tmp_path):
     rig = Rig(make_bundle(tmp_path / "b"), SystemClock())
-    rig.task.cancel()
     rig.loop.lost = "the server is not there yet"
     rig.backend.go.clear()
-    rig.task = asyncio.create_task(rig.loop.run())
+    await asyncio.sleep(0)
     rig.put_states()
     rig.put_frame(7)
     assert rig.loop.inference_since_ns is None
@@ -295,17 +294,19 @@ async def test_what_is_lost_from_the_start_is_tried_out_before_a_frame_is_used(t
     await rig.close()
 
 
-async def test_a_try_out_that_nobody_waits_for_any_more_hurts_nobody(tmp_path):
+@pytest.mark.parametrize("end", ["cancel", "retire"])
+async def test_a_try_out_that_nobody_waits_for_any_more_hurts_nobody(tmp_path, end):
     rig = Rig(make_bundle(tmp_path / "b"), SystemClock())
     rig.loop.lost = "gone"
     rig.backend.go.clear()
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
     problems = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
-    rig.task.cancel()
-    await asyncio.gather(rig.task, return_exceptions=True)
+    rig.backend.failure = BackendError("still gone")
+    rig.task.cancel() if end == "cancel" else rig.loop.retire()
+    await asyncio.wait_for(asyncio.gather(rig.task, return_exceptions=True), 10)
     await rig.close()
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
     assert rig.backend.closed.is_set()
     assert problems == []
 

@@ -45,7 +45,12 @@ def _nodes(rounds: int) -> list[onnx.NodeProto]:
 
 
 def write_policy(
-    folder: Path, signal_name: str, size: int, rounds: int, twist: tuple[float, float] = (0.05, 0.05)
+    folder: Path,
+    signal_name: str,
+    size: int,
+    rounds: int,
+    twist: tuple[float, float] = (0.05, 0.05),
+    version: str = "1",
 ) -> Path:
     """A bundle whose model reads an image and costs `rounds` 512 x 512 matrix products; it says `twist`.
 
@@ -68,7 +73,12 @@ def write_policy(
     onnx.save(model, folder / "model.onnx")
     image = {"name": "image", "shape": [1, 3, size, size], "mean": [0.5] * 3, "std": [0.25] * 3}
     latency_s = 0.03 if rounds else 0.001
-    manifest = {"backend": "onnx", "model": "model.onnx", "expected_latency_s": latency_s}
+    manifest = {
+        "version": version,
+        "backend": "onnx",
+        "model": "model.onnx",
+        "expected_latency_s": latency_s,
+    }
     return _write_bundle(folder, manifest, image | {"kind": "image", "signal": signal_name}, "actions")
 
 
@@ -179,8 +189,8 @@ class Rig:
             self.start("vlad.guard", "--config", self.folder / "vlad.toml")
         return ready_s
 
-    def call(self, method: str, **params: Any) -> Any:
-        with Client(self.run_dir) as client:
+    def call(self, method: str, timeout_s: float = 5.0, **params: Any) -> Any:
+        with Client(self.run_dir, timeout_s) as client:
             return client.call(method, **params)
 
     def arm(self) -> None:

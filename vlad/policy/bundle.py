@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -118,6 +118,21 @@ def find_bundles(
             row["refused"] = refused.reasons
         rows.append(row)
     return rows
+
+
+def read_bundle(folders: Iterable[Path], name: str, version: str) -> dict[str, Any]:
+    """`folder` and `manifest`, unchecked, of the first bundle that has this name and version.
+
+    BundleRefused where none of `folders` has it.
+    """
+    for folder in folders:
+        try:
+            values = _read(folder / MANIFEST)
+        except BundleRefused:
+            continue
+        if (values.get("name"), values.get("version")) == (name, version):
+            return {"folder": str(folder), "manifest": values}
+    raise BundleRefused([f"no bundle {name} {version} is installed; `vladctl model list` shows which are"])
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

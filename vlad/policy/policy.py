@@ -47,6 +47,8 @@ class Policy:
         `backend` stands in for the one that the manifest names.
         """
         self.bundle = bundle
+        self.lost = ""
+        """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
         manifest = bundle.manifest
         self._is_remote = manifest.backend in REMOTE
         self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.inputs))
@@ -81,20 +83,26 @@ class Policy:
         All inputs are at their mean. BundleRefused where the output has another shape or is not finite;
         ServerLost where a server is to blame: then it can be tried again.
         """
-        times_ns = []
         try:
             self._backend.warm_up(self._inputs)
-            for _ in range(_WARM_RUNS):
-                began_ns = self._clock.now_ns()
-                outputs = self._backend.run(self._inputs)
-                times_ns.append(self._clock.now_ns() - began_ns)
+            times_s = self.time_runs(_WARM_RUNS)
+            outputs = self._backend.run(self._inputs)
         except ServerLost:
             raise
         except BackendError as error:
             raise BundleRefused([str(error)]) from error
         if reasons := _bad_outputs(outputs, self.bundle):
             raise self._misfit(reasons) if self._is_remote else BundleRefused(reasons)
-        return statistics.median(times_ns[-_TIMED_RUNS:]) / NS_PER_S
+        return statistics.median(times_s[-_TIMED_RUNS:])
+
+    def time_runs(self, count: int) -> list[float]:
+        """How long so many runs took [s], one after the other; BackendError where the model fails."""
+        times_s = []
+        for _ in range(count):
+            began_ns = self._clock.now_ns()
+            self._backend.run(self._inputs)
+            times_s.append((self._clock.now_ns() - began_ns) / NS_PER_S)
+        return times_s
 
     def try_out(self) -> None:
         """Run once more on what was read last. BackendError where that fails, or gives nothing of use."""

@@ -52,12 +52,11 @@ class InferenceLoop:
         on_chunk: Callable[[], None],
         sources: Mapping[str, str],
         estimates: Mapping[str, Sample],
-        lost: str = "",
     ) -> None:
         """`latest` has the newest sample of each signal; `on_chunk` is called when `chunks` got a new one.
 
         `sources` says for a signal that failed which one stands in for it, `estimates` what is believed
-        where none can: both as the kernel has them at the moment. `lost` is why the model failed already.
+        where none can: both as the kernel has them at the moment.
         """
         self.inference_since_ns: int | None = None
         """When the inference that is running now began, for the kernel's deadline; None: none is running."""
@@ -65,8 +64,8 @@ class InferenceLoop:
         self.bad_observations = 0
         self.error = ""
         """Why the newest frame gave no chunk; empty when it did."""
-        self.lost = lost
-        """Why the model failed; empty once it was tried out anew, or gave a good chunk."""
+        self.lost = policy.lost
+        """Why the model failed; empty once it was tried out and is well again."""
         self.latency_ns = Window(_REMEMBERED)
         self.policy = policy
         self._latest = latest
@@ -85,14 +84,17 @@ class InferenceLoop:
         self._worker = _Worker(policy)
 
     async def run(self) -> None:
-        """Infer until it is cancelled, or raise what the model raised. May be run again after that.
+        """Infer until it is retired or cancelled, or raise what the model raised; may be run again then.
 
-        A model that failed is first tried out: it gets well without a new frame, and before it is relied on.
+        A model that failed is tried out first: it gets well without a new frame, and before one relies on it.
         """
-        if self.lost:
-            await self._try_out()
-        self._ended = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
         try:
+            if self.lost:
+                self._worker.submit(
+                    self.policy.try_out, lambda outcome: loop.call_soon_threadsafe(self._tried, outcome)
+                )
             self._start_if_due()
             await self._ended
         finally:
@@ -102,6 +104,16 @@ class InferenceLoop:
         """A sample came in and lies in its slot. Only from the loop's own thread; cheap."""
         if sample.topic == self._source(self.policy.trigger):
             self._start_if_due()
+
+    def deliver(self, chunks: Latest[Chunk], on_chunk: Callable[[], None]) -> None:
+        """Put the chunks there from now on."""
+        self._chunks, self._on_chunk = chunks, on_chunk
+
+    def retire(self) -> None:
+        """Let `run` return; nobody sees what comes of it any more, nor of the inference that runs now."""
+        self.deliver(Latest(), lambda: None)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
     def report(self) -> dict[str, Any]:
         """The `policy` part of the status that this loop knows."""
@@ -123,24 +135,14 @@ class InferenceLoop:
         if not self._worker.close(_CLOSE_TIMEOUT_S):
             log.warning("%s: the model did not return; its thread is left behind", self.policy.bundle)
 
-    async def _try_out(self) -> None:
-        loop = asyncio.get_running_loop()
-        tried: asyncio.Future[BaseException | None] = loop.create_future()
-        self._worker.submit(
-            self.policy.try_out, lambda outcome: loop.call_soon_threadsafe(_settle, tried, outcome)
-        )
-        if (error := await tried) is not None:
-            self.lost = f"{error}" or type(error).__name__
-            raise error
-        self.lost = self.error = ""
-
     def _source(self, topic: str) -> str:
         """The signal that feeds this input now."""
         return self._sources.get(topic, topic)
 
     def _start_if_due(self) -> None:
         frame = self._latest[self._source(self.policy.trigger)].peek()
-        if self._ended is None or self.inference_since_ns is not None or frame is self._used:
+        ended = self._ended is None or self._ended.done()
+        if ended or self.lost or self.inference_since_ns is not None or frame is self._used:
             return
         now_ns = self._clock.now_ns()
         if frame is None or now_ns < self._due_ns - self._period_ns / 2:
@@ -178,7 +180,6 @@ class InferenceLoop:
         self.inference_since_ns = None
         self.error = "" if isinstance(outcome, Chunk) else f"{outcome}"
         if isinstance(outcome, Chunk):
-            self.lost = ""
             self.inferences += 1
             self.latency_ns.add(now_ns - began_ns)
             self._finished.append(now_ns)
@@ -189,23 +190,27 @@ class InferenceLoop:
             self.bad_observations += 1
             self._log(now_ns)
         else:
-            self.lost = self.error or type(outcome).__name__
-            if self._ended is not None and not self._ended.done():
-                self._ended.set_exception(outcome)
-                return
+            self._fail(outcome)
         self._start_if_due()
+
+    def _tried(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._fail(error)
+        else:
+            self.lost = self.error = ""
+            self._start_if_due()
+
+    def _fail(self, error: BaseException) -> None:
+        """The model is lost: let `run` raise why."""
+        self.lost = f"{error}" or type(error).__name__
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_exception(error)
 
     def _log(self, now_ns: int) -> None:
         """The newest error, at most once a second."""
         if now_ns - self._logged_ns >= _LOG_EVERY_NS:
             self._logged_ns = now_ns
             log.warning("no inference: %s (%d so far)", self.error, self.bad_observations)
-
-
-def _settle(future: asyncio.Future[_T], outcome: _T) -> None:
-    """Unless whoever waited for it has gone."""
-    if not future.done():
-        future.set_result(outcome)
 
 
 class _Worker:
