@@ -105,14 +105,12 @@ class Seat:
     async def activate(self, folder: Path) -> Shadowed:
         """Let the bundle in `folder` drive. BundleRefused, and then everything is as it was before."""
         if self.phase:
-            raise BundleRefused(
-                [f"another bundle is being activated ({self.phase}); try again when it is done"]
-            )
+            raise BundleRefused([f"another bundle is being activated ({self.phase}); wait until it is done"])
         try:
             self.phase = f"{folder.parent.name}/{folder.name}: loading"
-            policy = await asyncio.to_thread(self._make, folder)
-            self.phase = f"{policy.bundle}: shadowing"
-            shadowed = await self._shadow(policy)
+            trial = await asyncio.to_thread(self._load, folder)
+            self.phase = f"{trial.loop.policy.bundle}: shadowing"
+            shadowed = await self._shadow(trial)
         finally:
             self.phase = ""
         return shadowed
@@ -123,7 +121,8 @@ class Seat:
             if loop is not None:
                 loop.close()
 
-    def _make(self, folder: Path) -> Policy:
+    def _load(self, folder: Path) -> _Trial:
+        """All that takes time, in a thread."""
         bundle = load_bundle(folder, self._robot, self._settings.signals)
         if reasons := _optional(bundle, self._settings):
             raise BundleRefused(reasons)
@@ -138,23 +137,14 @@ class Seat:
         if policy.lost:
             policy.close()
             raise BundleRefused([f"{bundle}: {policy.lost}"])
-        return policy
+        return _Trial(policy, self._make_loop, Admission(Rules(self._robot, self._settings)), self._clock)
 
-    async def _shadow(self, policy: Policy) -> Shadowed:
+    async def _shadow(self, trial: _Trial) -> Shadowed:
         """Try it on what comes in; if it is good, it drives when this returns."""
-        seen: Latest[Chunk] = Latest()
-        admission = Admission(Rules(self._robot, self._settings))
-        problems: list[str] = []
-
-        def look() -> None:
-            chunk = seen.take()
-            if chunk is not None and not admission.admit(chunk, self._clock.now_ns(), None, None):
-                problems.extend(f"{finding.fault}: {finding.detail}" for finding in admission.findings)
-
-        candidate = self._candidate = self._make_loop(policy, seen, look)
+        candidate = self._candidate = trial.loop
         running = asyncio.create_task(candidate.run(), name="shadow")
         try:
-            shadowed = await self._watch(candidate, running, problems)
+            shadowed = await self._watch(trial, running)
         except BaseException:
             running.cancel()
             self._candidate = None
@@ -170,29 +160,25 @@ class Seat:
             await asyncio.to_thread(old.close)
         return shadowed
 
-    async def _watch(
-        self, candidate: InferenceLoop, running: asyncio.Task[None], problems: list[str]
-    ) -> Shadowed:
-        bundle = candidate.policy.bundle
+    async def _watch(self, trial: _Trial, running: asyncio.Task[None]) -> Shadowed:
+        """Until it gave enough chunks; BundleRefused at the first that could not be followed."""
+        candidate, bundle = trial.loop, trial.loop.policy.bundle
         driven = self.loop.inferences if self.loop is not None else 0
         end_s = asyncio.get_running_loop().time() + _SHADOW_S
         while candidate.inferences < _SHADOWED and asyncio.get_running_loop().time() < end_s:
             await asyncio.sleep(_POLL_S)
-            if running.done():
-                problems.append(candidate.lost or "its model ended")
-            elif candidate.error:
-                problems.append(candidate.error)
-            if problems:
-                raise BundleRefused([f"{bundle}: in the shadow of the running policy: {problems[0]}"])
+            lost = (candidate.lost or "its model ended") if running.done() else candidate.error
+            if problem := lost or trial.problem:
+                raise BundleRefused([f"{bundle}: in the shadow of the running policy: {problem}"])
         if not candidate.inferences and self.loop is not None and self.loop.inferences > driven:
             raise BundleRefused(
-                [f"{bundle}: no chunk within {_SHADOW_S:g} s, while the running policy gave some"]
+                [f"{bundle}: no chunk in {_SHADOW_S:g} s, while the running policy gave some"]
             )
-        p50_ns = candidate.latency_ns.percentiles(50)[0]
-        if p50_ns is not None and p50_ns > self._settings.policy.deadline_s * NS_PER_S:
+        p50_ns, deadline_s = candidate.latency_ns.percentiles(50)[0], self._settings.policy.deadline_s
+        if p50_ns is not None and p50_ns > deadline_s * NS_PER_S:
             raise BundleRefused([
-                f"{bundle}: takes {p50_ns / 1e6:.0f} ms here, and policy.deadline_s is "
-                f"{self._settings.policy.deadline_s:g} s; use a faster model or more threads"
+                f"{bundle}: takes {p50_ns / 1e6:.0f} ms here, and policy.deadline_s is {deadline_s:g} s; "
+                f"use a faster model or more threads"
             ])  # fmt: skip
         return Shadowed(candidate.inferences, None if p50_ns is None else round(p50_ns / 1e6, 3))
 
@@ -207,6 +193,28 @@ class Seat:
     def _sit(self, loop: InferenceLoop) -> None:
         self.loop = loop
         self._taken.set()
+
+
+class _Trial:
+    """A bundle in the shadow: its loop, and why its chunks could not be followed; empty: they could."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        make_loop: Callable[[Policy, Latest[Chunk], Callable[[], None]], InferenceLoop],
+        admission: Admission,
+        clock: Clock,
+    ) -> None:
+        self.problem = ""
+        self._chunks: Latest[Chunk] = Latest()
+        self._admission = admission
+        self._clock = clock
+        self.loop = make_loop(policy, self._chunks, self._look)
+
+    def _look(self) -> None:
+        chunk = self._chunks.take()
+        if chunk is not None and not self._admission.admit(chunk, self._clock.now_ns(), None, None):
+            self.problem = "; ".join(f"{said.fault}: {said.detail}" for said in self._admission.findings)
 
 
 def _optional(bundle: Bundle, settings: Settings) -> list[str]:
