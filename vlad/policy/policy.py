@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from vlad.clock import NS_PER_S, Clock
+from vlad.config import PolicySettings
 from vlad.messages import Chunk, Floats, Sample
-from vlad.policy.backends import Backend, BackendError, Model, Tensors, TensorSpec, load_backend
+from vlad.policy.backends import Backend, BackendError, Model, OnnxOptions, Tensors, TensorSpec, load_backend
 from vlad.policy.bundle import Bundle, BundleRefused
 from vlad.policy.inputs import ImageInput, InstructionInput
 from vlad.policy.manifest import Output
@@ -26,9 +27,13 @@ class Policy:
     """The model of a bundle with all that stands around it. One thread at a time uses it."""
 
     def __init__(
-        self, bundle: Bundle, clock: Clock, threads: int = 1, backend: Backend | None = None
+        self,
+        bundle: Bundle,
+        clock: Clock,
+        settings: PolicySettings | None = None,
+        backend: Backend | None = None,
     ) -> None:
-        """Load the model, `threads` CPU threads for it; BundleRefused where it is not what the manifest says.
+        """Load the model as `settings` say; BundleRefused where it is not what the manifest says.
 
         `backend` stands in for the one that the manifest names.
         """
@@ -55,7 +60,7 @@ class Policy:
         self._inputs: Tensors = {
             spec.name: reader.buffer for spec, reader in zip(manifest.inputs, self._readers, strict=True)
         }
-        self._backend = backend or _load(bundle, threads)
+        self._backend = backend or _load(bundle, settings or PolicySettings())
         if reasons := _mismatches(self._backend, self._inputs, bundle):
             self._backend.close()
             raise BundleRefused(reasons)
@@ -144,15 +149,20 @@ def _readers(bundle: Bundle) -> list[Reader]:
         raise BundleRefused([f"{error}; put the tokenizer.json of the training there"]) from error
 
 
-def _load(bundle: Bundle, threads: int) -> Backend:
-    output = bundle.manifest.output
-    wanted = (*output.name, *output.heads)
+def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
+    manifest = bundle.manifest
+    model = Model(
+        bundle.model,
+        manifest.precision,
+        outputs=(*manifest.output.name, *manifest.output.heads),
+        threads=settings.threads,
+        device=settings.device,
+        onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
+    )
     try:
-        return load_backend(
-            bundle.manifest.backend, Model(bundle.model, bundle.manifest.precision, wanted, threads)
-        )
+        return load_backend(manifest.backend, model)
     except BackendError as error:
-        raise BundleRefused([f"{error}; export the model again"]) from error
+        raise BundleRefused([str(error)]) from error
 
 
 def _output_shapes(bundle: Bundle) -> dict[str, tuple[int | None, ...]]:
@@ -163,8 +173,10 @@ def _output_shapes(bundle: Bundle) -> dict[str, tuple[int | None, ...]]:
     return shapes | dict.fromkeys(output.heads, (1, 1))
 
 
-def _fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Whether they are equal but where one of them leaves a size open."""
+def _fits(shape: tuple[int | None, ...] | None, wanted: tuple[int | None, ...] | None) -> bool:
+    """Whether they are equal but where one of them leaves a size open, or all of them."""
+    if shape is None or wanted is None:
+        return True
     return len(shape) == len(wanted) and all(
         None in (size, want) or size == want for size, want in zip(shape, wanted, strict=True)
     )
@@ -191,15 +203,17 @@ def _compare(where: str, found: TensorSpec | None, wanted: TensorSpec) -> list[s
     if found is None:
         return [f"{where}: the model has none of this name; correct the manifest, or export the model again"]
     reasons = []
-    if found.dtype != wanted.dtype:
+    if found.dtype not in (None, wanted.dtype):
         reasons.append(f"{where}: is {found.dtype} in the model, the manifest's kind means {wanted.dtype}")
     if not _fits(found.shape, wanted.shape):
-        reasons.append(f"{where}: has shape {_shown(found.shape)} in the model, {_shown(wanted.shape)} in "
-                       f"the manifest")  # fmt: skip
+        shapes = _shown(found.shape), _shown(wanted.shape)
+        reasons.append(f"{where}: has shape {shapes[0]} in the model, {shapes[1]} in the manifest")
     return reasons
 
 
-def _shown(shape: tuple[int | None, ...]) -> str:
+def _shown(shape: tuple[int | None, ...] | None) -> str:
+    if shape is None:
+        return "of any size"
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
 
 

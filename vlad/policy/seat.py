@@ -44,7 +44,7 @@ class Shadowed:
 
 def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     """Load the model and run it a few times; BundleRefused where it is not what the bundle says."""
-    policy = Policy(bundle, clock, threads=settings.policy.threads)
+    policy = Policy(bundle, clock, settings.policy)
     policy.warm_up()
     return policy
 
