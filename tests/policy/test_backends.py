@@ -213,6 +213,37 @@ def test_a_policy_of_torch_s_gives_chunks(tmp_path, form):
     policy.close()
 
 
+class Converting(torch.nn.Module):
+    """Asserts, once it is exported, that what it converts is float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 2)
+
+    def forward(self, scan):
+        return self.layer(scan).to(torch.float64).to(torch.float32)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_program_that_converts_types_runs_in_another_precision(tmp_path, precision):
+    net, scan = Converting(), torch.ones(1, 4)
+    torch.export.save(torch.export.export(net, (scan,)), tmp_path / "model.pt2")
+    backend = load_backend("torch", Model(tmp_path / "model.pt2", precision, ("actions",), 1))
+    given = backend.run({"scan": scan.numpy()})["actions"]
+    np.testing.assert_allclose(given, net(scan).detach(), rtol=0, atol=TOLERANCE[precision])
+
+
+def test_half_floats_go_in_and_out_as_float32(tmp_path):
+    net, scan = torch.nn.Linear(4, 2).to(torch.bfloat16), torch.ones(1, 4)
+    program = torch.export.export(net, (scan.to(torch.bfloat16),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    backend = load_backend("torch", Model(tmp_path / "model.pt2", "bfloat16", ("actions",), 1))
+    assert {spec.dtype for spec in backend.describe().inputs.values()} == {"float32"}
+    given = backend.run({"input": scan.numpy()})["actions"]
+    assert given.dtype == np.float32
+    np.testing.assert_allclose(given, net(scan.to(torch.bfloat16)).float().detach(), rtol=0, atol=2e-2)
+
+
 def test_outputs_that_could_be_any_are_refused(tmp_path):
     with pytest.raises(BundleRefused, match="gives 3 outputs without names"):
         tiny_bundle(tmp_path / "b", Tiny(list))

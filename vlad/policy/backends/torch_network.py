@@ -92,8 +92,9 @@ def _spec(name: str, value: Any) -> TensorSpec:
 
 
 def _forget_types(program: ExportedProgram) -> None:
-    graph = program.graph
-    for node in list(graph.nodes):
-        if node.target is torch.ops.aten._assert_tensor_metadata.default:
-            graph.erase_node(node)
-    program.graph_module.recompile()
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in list(module.graph.nodes):
+                if node.target is torch.ops.aten._assert_tensor_metadata.default:
+                    module.graph.erase_node(node)
+            module.recompile()
