@@ -96,7 +96,7 @@ def test_every_backend_gives_the_same_answer_whatever_the_order_of_its_inputs(de
 
 @pytest.mark.slow
 @needs_compiler
-def test_a_compiled_package_gives_the_same_answer_and_checks_its_inputs(demo, answers):
+def test_a_compiled_package_gives_the_same_answer_and_is_for_this_machine_alone(demo, answers, monkeypatch):
     model = demo("aot")
     backend = load(model, "aot")
     assert_gives(backend, answers)
@@ -106,6 +106,19 @@ def test_a_compiled_package_gives_the_same_answer_and_checks_its_inputs(demo, an
     with pytest.raises(BackendError, match="torch got float32 of shape"):
         backend.run(inputs | {"scan": inputs["scan"][:, :45]})
     backend.close()
+    elsewhere = torch.cpu.get_capabilities() | {"sse2": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: elsewhere)
+    with pytest.raises(BackendError, match="a processor with sse2, which this one has not"):
+        load(model, "aot")
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_package_that_does_not_say_what_it_takes_is_refused(tmp_path):
+    program = torch.export.export(torch.nn.ReLU(), (torch.zeros(1, 4),))
+    torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "model.pt2"))
+    with pytest.raises(BackendError, match=r"compile it with .*compile_package"):
+        load_backend("torch", Model(tmp_path / "model.pt2", "float32", ("actions",), 1))
 
 
 @needs_gpu
