@@ -20,7 +20,7 @@ from tests.policy.bundles import (
 )
 from vlad.clock import FakeClock, SystemClock
 from vlad.messages import Image, Kind
-from vlad.policy.backends import BackendError, Description, Model, load_backend
+from vlad.policy.backends import BackendError, Description, Model, TensorSpec, load_backend
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.policy import Policy
 from vlad.policy.preprocess import ObservationError
@@ -130,6 +130,56 @@ def test_without_a_collision_head_there_is_no_probability(tmp_path):
 def test_a_head_can_say_how_uncertain_the_policy_is(tmp_path):
     policy = load(make_bundle(tmp_path / "b", output=output(collision=None, uncertainty="collision")))
     assert policy.infer(observations()).uncertainty == pytest.approx(0.5)
+
+
+class PartsBackend(SlowBackend):
+    """Gives the actions in two outputs, and keeps what it was given."""
+
+    graph = Description(
+        {"image": TensorSpec("float32", (1, 2, 3, 6, 8))},
+        {"wheels": TensorSpec("float32", (1, HORIZON, None)), "turn": TensorSpec("float32", (1, HORIZON, 1))},
+        "cpu",
+    )
+
+    def run(self, inputs):
+        self.given = inputs["image"].copy()
+        return super().run(inputs)
+
+
+@pytest.fixture
+def in_parts(tmp_path):
+    """A policy of two pictures and two outputs, and its backend."""
+    folder = make_bundle(
+        tmp_path / "parts",
+        inputs=[image_input(shape=[1, 2, 3, 6, 8])],
+        output=output(name=["wheels", "turn"], collision=None),
+    )
+    clock = FakeClock()
+    backend = PartsBackend(clock, wheels=PLAN[..., :1], turn=PLAN[..., 1:])
+    return load(folder, clock, backend=backend), backend
+
+
+def test_several_outputs_are_put_side_by_side(in_parts):
+    policy, _ = in_parts
+    policy.warm_up()
+    actions = policy.infer(observations()).actions
+    np.testing.assert_allclose(actions, PLAN[0] * np.float32([0.5, 4]) + np.float32([1, 2]))
+
+
+def test_outputs_that_do_not_add_up_are_refused_at_warm_up(in_parts):
+    policy, backend = in_parts
+    backend.outputs["wheels"] = PLAN
+    with pytest.raises(BundleRefused, match="gave 3 numbers a step at warm-up, the manifest names 2"):
+        policy.warm_up()
+
+
+def test_after_a_pause_the_history_begins_anew(in_parts):
+    policy, backend = in_parts
+    seen = []
+    for stamp_s, level in ((1, 0), (1.5, 100), (3, 200), (3.5, 250)):
+        policy.infer(observations(round(stamp_s * 1e9), level))
+        seen.append(np.round((backend.given[0, :, 0, 0, 0] * 0.25 + 0.5) * 255).tolist())
+    assert seen == [[0, 0], [0, 100], [200, 200], [200, 250]]
 
 
 def test_a_missing_sample_is_named(policy):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tools.benchmarks.report import Report, Target, at_most, machine
 from vlad.messages import Image
-from vlad.policy.manifest import ImageInput
+from vlad.policy.inputs import ImageInput
 from vlad.policy.preprocess import make_reader
 
 LOCAL = ("onnx", "openvino", "export", "script", "aot")

@@ -45,7 +45,12 @@ def _nodes(rounds: int) -> list[onnx.NodeProto]:
 
 
 def write_policy(
-    folder: Path, signal_name: str, size: int, rounds: int, twist: tuple[float, float] = (0.05, 0.05)
+    folder: Path,
+    signal_name: str,
+    size: int,
+    rounds: int,
+    twist: tuple[float, float] = (0.05, 0.05),
+    version: str = "1",
 ) -> Path:
     """A bundle whose model reads an image and costs `rounds` 512 x 512 matrix products; it says `twist`.
 
@@ -69,7 +74,7 @@ def write_policy(
     manifest = {
         "schema": 1,
         "name": "bench",
-        "version": "1",
+        "version": version,
         "robot_type": "rover",
         "backend": "onnx",
         "precision": "float32",
@@ -175,8 +180,8 @@ class Rig:
             self.start("vlad.guard", "--config", self.folder / "vlad.toml")
         return ready_s
 
-    def call(self, method: str, **params: Any) -> Any:
-        with Client(self.run_dir) as client:
+    def call(self, method: str, timeout_s: float = 5.0, **params: Any) -> Any:
+        with Client(self.run_dir, timeout_s) as client:
             return client.call(method, **params)
 
     def arm(self) -> None:

@@ -9,15 +9,18 @@ import numpy as np
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import PolicySettings
-from vlad.messages import Chunk, Sample
+from vlad.messages import Chunk, Floats, Sample
 from vlad.policy.backends import Backend, BackendError, Model, OnnxOptions, Tensors, TensorSpec, load_backend
 from vlad.policy.bundle import Bundle, BundleRefused
-from vlad.policy.manifest import ImageInput, InstructionInput
-from vlad.policy.preprocess import ObservationError, Reader, instruction_text, make_reader
+from vlad.policy.inputs import ImageInput, InstructionInput
+from vlad.policy.manifest import Output
+from vlad.policy.preprocess import History, ObservationError, Reader, instruction_text, make_reader
 from vlad.policy.tokenizer import TokenizerError
 
 _WARM_RUNS = 7
 _TIMED_RUNS = 5
+_BREAK_NS = NS_PER_S
+"""After a pause this long what was seen before it does not belong to the same history."""
 
 
 class Policy:
@@ -49,10 +52,11 @@ class Policy:
         self._dated = tuple(images or states or self.topics)
         self._clock = clock
         self._seq = 0
-        self._mean = np.asarray(manifest.output.mean, np.float32)
-        self._std = np.asarray(manifest.output.std, np.float32)
+        self._mean, self._std = (np.asarray(row, np.float32) for row in manifest.output.scale())
         self._step_ns = round(manifest.output.step_s * NS_PER_S)
         self._readers = _readers(bundle)
+        self._histories = [reader for reader in self._readers if isinstance(reader, History)]
+        self._stamp_ns = 0
         self._inputs: Tensors = {
             spec.name: reader.buffer for spec, reader in zip(manifest.inputs, self._readers, strict=True)
         }
@@ -66,18 +70,24 @@ class Policy:
 
         All inputs are at their mean. BundleRefused where the output has another shape or is not finite.
         """
-        times_ns = []
         try:
             self._backend.warm_up(self._inputs)
-            for _ in range(_WARM_RUNS):
-                began_ns = self._clock.now_ns()
-                outputs = self._backend.run(self._inputs)
-                times_ns.append(self._clock.now_ns() - began_ns)
+            times_s = self.time_runs(_WARM_RUNS)
+            outputs = self._backend.run(self._inputs)
         except BackendError as error:
             raise BundleRefused([str(error)]) from error
         if reasons := _bad_outputs(outputs, self.bundle):
             raise BundleRefused(reasons)
-        return statistics.median(times_ns[-_TIMED_RUNS:]) / NS_PER_S
+        return statistics.median(times_s[-_TIMED_RUNS:])
+
+    def time_runs(self, count: int) -> list[float]:
+        """How long so many runs took [s], one after the other; BackendError where the model fails."""
+        times_s = []
+        for _ in range(count):
+            began_ns = self._clock.now_ns()
+            self._backend.run(self._inputs)
+            times_s.append((self._clock.now_ns() - began_ns) / NS_PER_S)
+        return times_s
 
     def infer(self, samples: Mapping[str, Sample]) -> Chunk:
         """What to do next, from the newest sample of each of `topics`.
@@ -88,17 +98,21 @@ class Policy:
         if absent := [topic for topic in self.topics if topic not in samples]:
             raise ObservationError(f"no sample of {', '.join(absent)} yet")
         manifest = self.bundle.manifest
+        before_ns, self._stamp_ns = self._stamp_ns, min(samples[topic].stamp_ns for topic in self._dated)
+        if self._stamp_ns - before_ns > _BREAK_NS:
+            for history in self._histories:
+                history.forget()
         for spec, reader in zip(manifest.inputs, self._readers, strict=True):
             reader.read(samples[spec.signal].data)
         began_ns = self._clock.now_ns()
         outputs = self._backend.run(self._inputs)
         ready_ns = self._clock.now_ns()
-        actions = outputs[manifest.output.name][0] * self._std + self._mean
+        actions = _actions(outputs, manifest.output)[0] * self._std + self._mean
         actions.flags.writeable = False
         self._seq += 1
         return Chunk(
             seq=self._seq,
-            stamp_ns=min(samples[topic].stamp_ns for topic in self._dated),
+            stamp_ns=self._stamp_ns,
             ready_ns=ready_ns,
             step_ns=self._step_ns,
             kind=manifest.output.kind,
@@ -118,6 +132,12 @@ class Policy:
         return instruction_text(samples[self.instruction_topic].data) if self.instruction_topic else ""
 
 
+def _actions(outputs: Tensors, output: Output) -> Floats:
+    """(1, horizon, len(names)), of one output of the model or of several side by side."""
+    parts = [outputs[name] for name in output.name]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
 def _head(outputs: Tensors, name: str | None) -> float | None:
     return float(outputs[name].flat[0]) if name else None
 
@@ -134,7 +154,7 @@ def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
     model = Model(
         bundle.model,
         manifest.precision,
-        outputs=(manifest.output.name, *manifest.output.heads),
+        outputs=(*manifest.output.name, *manifest.output.heads),
         threads=settings.threads,
         device=settings.device,
         onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
@@ -145,11 +165,21 @@ def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
         raise BundleRefused([str(error)]) from error
 
 
-def _output_shapes(bundle: Bundle) -> dict[str, tuple[int, ...]]:
-    """What each wanted output must look like."""
+def _output_shapes(bundle: Bundle) -> dict[str, tuple[int | None, ...]]:
+    """What each wanted output must look like; None: as it comes, the sum of several must be right."""
     output = bundle.manifest.output
-    shapes: dict[str, tuple[int, ...]] = {output.name: (1, output.horizon, len(output.names))}
+    width = len(output.names) if len(output.name) == 1 else None
+    shapes: dict[str, tuple[int | None, ...]] = dict.fromkeys(output.name, (1, output.horizon, width))
     return shapes | dict.fromkeys(output.heads, (1, 1))
+
+
+def _fits(shape: tuple[int | None, ...] | None, wanted: tuple[int | None, ...] | None) -> bool:
+    """Whether they are equal but where one of them leaves a size open, or all of them."""
+    if shape is None or wanted is None:
+        return True
+    return len(shape) == len(wanted) and all(
+        None in (size, want) or size == want for size, want in zip(shape, wanted, strict=True)
+    )
 
 
 def _mismatches(backend: Backend, inputs: Tensors, bundle: Bundle) -> list[str]:
@@ -176,32 +206,32 @@ def _compare(where: str, found: TensorSpec | None, wanted: TensorSpec) -> list[s
     if found.dtype not in (None, wanted.dtype):
         reasons.append(f"{where}: is {found.dtype} in the model, the manifest's kind means {wanted.dtype}")
     if not _fits(found.shape, wanted.shape):
-        shown = ", ".join("any" if size is None else str(size) for size in found.shape or ())
-        reasons.append(f"{where}: has shape ({shown}) in the model, {wanted.shape} in the manifest")
+        shapes = _shown(found.shape), _shown(wanted.shape)
+        reasons.append(f"{where}: has shape {shapes[0]} in the model, {shapes[1]} in the manifest")
     return reasons
 
 
-def _fits(found: tuple[int | None, ...] | None, wanted: tuple[int | None, ...] | None) -> bool:
-    """Whether a tensor of the shape `wanted` can go where the graph says `found`."""
-    if found is None or wanted is None:
-        return True
-    return len(found) == len(wanted) and all(
-        size in (None, want) for size, want in zip(found, wanted, strict=True)
-    )
+def _shown(shape: tuple[int | None, ...] | None) -> str:
+    if shape is None:
+        return "of any size"
+    return f"({', '.join('any' if size is None else str(size) for size in shape)})"
 
 
 def _bad_outputs(outputs: Tensors, bundle: Bundle) -> list[str]:
     """What is wrong with what the model really gave; a line for each."""
-    reasons = []
+    reasons, output = [], bundle.manifest.output
     for name, shape in _output_shapes(bundle).items():
         where, value = f"{bundle.model}: output {name!r}", outputs[name]
-        if value.shape != shape or value.dtype != np.float32:
-            reasons.append(
-                f"{where}: gave {value.dtype} of shape {value.shape} at warm-up, not float32 {shape}"
-            )
+        if not _fits(value.shape, shape) or value.dtype != np.float32:
+            reasons.append(f"{where}: gave {value.dtype} of shape {value.shape} at warm-up, not float32 "
+                           f"{_shown(shape)}")  # fmt: skip
         elif not np.isfinite(value).all():
             reasons.append(f"{where}: was not finite at warm-up; train or export the model again")
-        elif name in bundle.manifest.output.heads and not 0 <= value.flat[0] <= 1:
+        elif name in output.heads and not 0 <= value.flat[0] <= 1:
             reasons.append(f"{where}: gave {value.flat[0]:.3g} at warm-up; a probability is 0 to 1, "
                            f"end the head with a sigmoid")  # fmt: skip
+    columns, names = sum(outputs[name].shape[-1] for name in output.name), len(output.names)
+    if not reasons and columns != names:
+        reasons.append(f"{bundle.model}: outputs {', '.join(output.name)}: gave {columns} numbers a step at "
+                       f"warm-up, the manifest names {names}")  # fmt: skip
     return reasons

@@ -83,7 +83,7 @@ class InferenceLoop:
         self._worker = _Worker(policy)
 
     async def run(self) -> None:
-        """Infer until it is cancelled, or raise what the model raised. May be run again after that."""
+        """Infer until it is retired or cancelled, or raise what the model raised; may be run again then."""
         self._ended = asyncio.get_running_loop().create_future()
         try:
             self._start_if_due()
@@ -95,6 +95,16 @@ class InferenceLoop:
         """A sample came in and lies in its slot. Only from the loop's own thread; cheap."""
         if sample.topic == self._source(self.policy.trigger):
             self._start_if_due()
+
+    def deliver(self, chunks: Latest[Chunk], on_chunk: Callable[[], None]) -> None:
+        """Put the chunks there from now on."""
+        self._chunks, self._on_chunk = chunks, on_chunk
+
+    def retire(self) -> None:
+        """Let `run` return; nobody sees what comes of it any more, nor of the inference that runs now."""
+        self.deliver(Latest(), lambda: None)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
     def report(self) -> dict[str, Any]:
         """The `policy` part of the status that this loop knows."""
@@ -122,7 +132,8 @@ class InferenceLoop:
 
     def _start_if_due(self) -> None:
         frame = self._latest[self._source(self.policy.trigger)].peek()
-        if self._ended is None or self.inference_since_ns is not None or frame is self._used:
+        ended = self._ended is None or self._ended.done()
+        if ended or self.inference_since_ns is not None or frame is self._used:
             return
         now_ns = self._clock.now_ns()
         if frame is None or now_ns < self._due_ns - self._period_ns / 2:

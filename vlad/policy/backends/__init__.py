@@ -25,6 +25,9 @@ BACKENDS: dict[str, str] = {
 }
 """The `backend` of a bundle -> the module that has it."""
 
+REMOTE: frozenset[str] = frozenset()
+"""Those of them whose model runs on a server: their bundles have no model file."""
+
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
 
