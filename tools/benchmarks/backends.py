@@ -123,7 +123,9 @@ def _script(path: Path, inputs: Tensors, precision: str) -> Callable[[], object]
 
 
 def _aot(path: Path, inputs: Tensors, precision: str) -> Callable[[], object]:
-    runner = torch._inductor.aoti_load_package(str(path)).loader
+    from torch._inductor import aoti_load_package
+
+    runner = aoti_load_package(str(path)).loader
     return _in_torch(lambda **tensors: runner.boxed_run([*tensors.values()]), inputs, precision)
 
 
