@@ -104,6 +104,18 @@ class SignalSettings(Section):
     """Without a backup it is estimated for this long, slowly driven on: odometry and imu; 0: never."""
 
 
+class OnnxSettings(Section):
+    """ONNX Runtime: what runs the models of the backend `onnx`."""
+
+    providers: Annotated[tuple[Literal["cpu", "cuda", "tensorrt", "openvino"], ...], Field(min_length=1)] = (
+        "cpu",
+    )
+    """In order of preference; what the first cannot run, the next one does, and the CPU in the end."""
+    arena_mb: Annotated[int, Field(ge=0, strict=True)] = 0
+    """Memory that a run may take, of the GPU where it runs there; 0: as much as there is. A run that needs
+    more fails."""
+
+
 class ServerSettings(Section):
     """Where the policy runs, for bundles whose backend is a policy server."""
 
@@ -149,6 +161,9 @@ class PolicySettings(Section):
     blend_s: NotNegative = 0.1
     """Joining a new chunk to the old: the difference is faded out over this time."""
     threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
+    """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime takes where it uses one."""
+    onnx: OnnxSettings = OnnxSettings()
     server: ServerSettings | None = None
     """Where the policy runs, if its bundle has no model of its own."""
 

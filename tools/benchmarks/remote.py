@@ -232,7 +232,7 @@ def _cost(kind: str, count: int) -> dict[str, Any]:
     with served(kind) as server, contextlib.ExitStack() as closing:
         server.start()
         settings = ServerSettings(address=server.address, timeout_s=5.0)
-        backend = load_backend(kind, Model(Path("bench"), "float32", (_OUTPUTS[kind],), 1, settings))
+        backend = load_backend(kind, Model(Path("bench"), "float32", (_OUTPUTS[kind],), 1, server=settings))
         closing.callback(backend.close)
         bare = _bare(kind, server.address, closing)
         asked, sent = [], []

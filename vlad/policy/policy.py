@@ -15,6 +15,7 @@ from vlad.policy.backends import (
     Backend,
     BackendError,
     Model,
+    OnnxOptions,
     ServerLost,
     Tensors,
     TensorSpec,
@@ -182,6 +183,8 @@ def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
         manifest.precision,
         outputs=(*manifest.output.name, *manifest.output.heads),
         threads=settings.threads,
+        device=settings.device,
+        onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
         server=settings.server,
     )
     try:
@@ -198,8 +201,10 @@ def _output_shapes(bundle: Bundle) -> dict[str, tuple[int | None, ...]]:
     return shapes | dict.fromkeys(output.heads, (1, 1))
 
 
-def _fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Whether they are equal but where one of them leaves a size open."""
+def _fits(shape: tuple[int | None, ...] | None, wanted: tuple[int | None, ...] | None) -> bool:
+    """Whether they are equal but where one of them leaves a size open, or all of them."""
+    if shape is None or wanted is None:
+        return True
     return len(shape) == len(wanted) and all(
         None in (size, want) or size == want for size, want in zip(shape, wanted, strict=True)
     )
@@ -228,15 +233,17 @@ def _compare(where: str, found: TensorSpec | None, wanted: TensorSpec) -> list[s
     if found is None:
         return [f"{where}: the model has none of this name; correct the manifest, or export the model again"]
     reasons = []
-    if found.dtype != wanted.dtype:
+    if found.dtype not in (None, wanted.dtype):
         reasons.append(f"{where}: is {found.dtype} in the model, the manifest's kind means {wanted.dtype}")
     if not _fits(found.shape, wanted.shape):
-        reasons.append(f"{where}: has shape {_shown(found.shape)} in the model, {_shown(wanted.shape)} in "
-                       f"the manifest")  # fmt: skip
+        shapes = _shown(found.shape), _shown(wanted.shape)
+        reasons.append(f"{where}: has shape {shapes[0]} in the model, {shapes[1]} in the manifest")
     return reasons
 
 
-def _shown(shape: tuple[int | None, ...]) -> str:
+def _shown(shape: tuple[int | None, ...] | None) -> str:
+    if shape is None:
+        return "of any size"
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
 
 
