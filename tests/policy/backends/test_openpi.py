@@ -103,6 +103,23 @@ def test_the_key_is_shown_to_the_server_and_a_wrong_one_is_refused(tmp_path):
     server.close()
 
 
+def test_no_other_server_is_asked_where_this_one_leads_to_another(server):
+    here = OpenpiServer(lambda seen: {"actions": PLAN}, process_request=redirected_to(server.address))
+    with asking("openpi", here.address, "actions") as backend, pytest.raises(ServerLost, match="HTTP 302"):
+        backend.run({"s": STATE})
+    assert server.seen == []
+    here.close()
+
+
+def redirected_to(address):
+    def answer(connection, request):
+        response = connection.respond(302, "elsewhere\n")
+        response.headers["Location"] = address
+        return response
+
+    return answer
+
+
 @pytest.mark.parametrize(
     ("content", "said"), [(None, "cannot be read"), ("", "must hold"), ("a\nb", "one line")]
 )
