@@ -112,7 +112,7 @@ def reasons(folder, *encoders):
 @pytest.mark.parametrize(
     ("encoders", "part"),
     [
-        ((WORDS | {"inputs": ["text"]}, SIGHT), "no input text in [[inputs]]; add it"),
+        ((WORDS | {"inputs": ["text"]}, SIGHT), "no text in [[inputs]]; add it"),
         ((WORDS | {"outputs": ["image"]}, SIGHT), "encoders give image, which [[inputs]] have too"),
         ((WORDS, SIGHT | {"outputs": ["meaning"]}), "the outputs of encoders names meaning more than once"),
         ((WORDS, SIGHT | {"model": "none.onnx"}), "model of an encoder: 'none.onnx' is not listed"),

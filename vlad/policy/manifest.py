@@ -118,9 +118,7 @@ class Manifest(Table):
         given = tuple(name for encoder in self.encoders for name in encoder.outputs)
         reasons = repeated("the outputs of encoders", given)
         if clash := sorted({*known} & {*given}):
-            reasons.append(
-                f"encoders give {', '.join(clash)}, which [[inputs]] have too; give it another name"
-            )
+            reasons.append(f"encoders give {', '.join(clash)}, which [[inputs]] have too; rename it")
         for encoder in self.encoders:
             if unknown := [name for name in encoder.inputs if name not in known]:
                 reasons.append(
