@@ -50,7 +50,7 @@ def folder(tmp_path):
     write(
         made / "model.onnx",
         [helper.make_node("Add", ["meaning", "seen"], ["sum"]),
-         helper.make_node("Constant", [], ["shape"], value=helper.make_tensor("s", INT, [3], [1, HORIZON, 2])),
+         helper.make_node("Constant", [], ["shape"], value_ints=[1, HORIZON, 2]),
          helper.make_node("Expand", ["sum", "shape"], ["actions"])],
         [("meaning", FLOAT, []), ("seen", FLOAT, [])], [("actions", FLOAT, [1, HORIZON, 2])],
     )  # fmt: skip
@@ -112,7 +112,7 @@ def reasons(folder, *encoders):
 @pytest.mark.parametrize(
     ("encoders", "part"),
     [
-        ((WORDS | {"inputs": ["text"]}, SIGHT), "no text in [[inputs]]; add it"),
+        ((WORDS | {"inputs": ["text"]}, SIGHT), "no input text in [[inputs]]; add it"),
         ((WORDS | {"outputs": ["image"]}, SIGHT), "encoders give image, which [[inputs]] have too"),
         ((WORDS, SIGHT | {"outputs": ["meaning"]}), "the outputs of encoders names meaning more than once"),
         ((WORDS, SIGHT | {"model": "none.onnx"}), "model of an encoder: 'none.onnx' is not listed"),
