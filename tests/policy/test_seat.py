@@ -1,6 +1,7 @@
 """One bundle after another in the driver's seat, with real models."""
 
 import asyncio
+import contextlib
 import sys
 import threading
 
@@ -15,12 +16,14 @@ from tests.policy.bundles import (
     instruction_input,
     laser_input,
     make_bundle,
+    manifest,
     observations,
 )
 from vlad.clock import SystemClock
 from vlad.config import Settings
 from vlad.messages import LaserScan, Sample
-from vlad.policy.bundle import BundleRefused, load_bundle
+from vlad.policy.backends import ServerLost
+from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.seat import Seat, Shadowed, open_policy
 from vlad.queues import Latest
 from vlad.safety.failover import Sources
@@ -185,6 +188,42 @@ async def test_an_armed_robot_does_not_wait_for_a_runtime_to_be_loaded(seat, tmp
     rig.armed = True
     monkeypatch.delitem(sys.modules, "vlad.policy.backends.onnx")
     assert "disarm the robot" in await refusal(rig, bundle(tmp_path, "2", 0.5))
+
+
+def on_server(tmp_path, version):
+    """A bundle whose model is on a server that is not there."""
+    folder = tmp_path / "models" / "tiny" / version
+    folder.mkdir(parents=True)
+    values = manifest(backend="openpi", version=version, inputs=[image_input(), instruction_input()])
+    del values["model"], values["inputs"][1]["tokenizer"], values["inputs"][1]["shape"]
+    write_manifest(folder, values)
+    return folder
+
+
+async def test_a_policy_whose_server_is_lost_is_not_given_the_robot(seat, tmp_path):
+    rig = seat(server={"address": "ws://127.0.0.1:1"})
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    assert "127.0.0.1:1: Connection refused" in await refusal(rig, on_server(tmp_path, "2"))
+    assert threads() == 1
+
+
+async def test_a_policy_whose_server_is_lost_gives_its_seat_to_another(seat, tmp_path):
+    rig = seat(server={"address": "ws://127.0.0.1:1"})
+    rig.sit(on_server(tmp_path, "1"))
+    while "Connection refused" not in rig.seat.loop.lost or not rig.tasks[0].done():
+        await asyncio.sleep(0.001)
+    rig.tasks[0] = asyncio.create_task(again(rig.seat))
+    await rig.seat.activate(bundle(tmp_path, "2", 0.5))
+    await rig.follows(0.5)
+    assert rig.seat.loop.lost == ""
+
+
+async def again(seat):
+    """As its supervisor runs it."""
+    while True:
+        with contextlib.suppress(ServerLost):
+            await seat.run()
+        await asyncio.sleep(0.01)
 
 
 async def test_one_activation_at_a_time(seat, tmp_path):

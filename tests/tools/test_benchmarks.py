@@ -19,6 +19,7 @@ SHORT = {
     "latency": ["--seconds", "2", "--presses", "3"],
     "policy": ["--runs", "20", "--models", "onnx", "openvino", "export"],
     "ingest": ["--seconds", "2"],
+    "remote": ["--trials", "2", "--questions", "10"],
     "safety_tick": ["--ticks", "200"],
     "start": ["--starts", "1", "--seconds", "1"],
 }

@@ -10,7 +10,17 @@ import numpy as np
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import PolicySettings
 from vlad.messages import Chunk, Floats, Sample
-from vlad.policy.backends import Backend, BackendError, Model, OnnxOptions, Tensors, TensorSpec, load_backend
+from vlad.policy.backends import (
+    REMOTE,
+    Backend,
+    BackendError,
+    Model,
+    OnnxOptions,
+    ServerLost,
+    Tensors,
+    TensorSpec,
+    load_backend,
+)
 from vlad.policy.bundle import Bundle, BundleRefused
 from vlad.policy.inputs import ImageInput, InstructionInput
 from vlad.policy.manifest import Output
@@ -38,7 +48,10 @@ class Policy:
         `backend` stands in for the one that the manifest names.
         """
         self.bundle = bundle
+        self.lost = ""
+        """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
         manifest = bundle.manifest
+        self._is_remote = manifest.backend in REMOTE
         self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.inputs))
         """The signals that it needs, all of them, for each inference."""
         images = [spec.signal for spec in manifest.inputs if isinstance(spec, ImageInput)]
@@ -68,16 +81,19 @@ class Policy:
     def warm_up(self) -> float:
         """Run a few times on plausible input and return the usual latency in seconds, without the first runs.
 
-        All inputs are at their mean. BundleRefused where the output has another shape or is not finite.
+        All inputs are at their mean. BundleRefused where the output has another shape or is not finite;
+        ServerLost where a server is to blame: then it can be tried again.
         """
         try:
             self._backend.warm_up(self._inputs)
             times_s = self.time_runs(_WARM_RUNS)
             outputs = self._backend.run(self._inputs)
+        except ServerLost:
+            raise
         except BackendError as error:
             raise BundleRefused([str(error)]) from error
         if reasons := _bad_outputs(outputs, self.bundle):
-            raise BundleRefused(reasons)
+            raise self._misfit(reasons) if self._is_remote else BundleRefused(reasons)
         return statistics.median(times_s[-_TIMED_RUNS:])
 
     def time_runs(self, count: int) -> list[float]:
@@ -89,11 +105,16 @@ class Policy:
             times_s.append((self._clock.now_ns() - began_ns) / NS_PER_S)
         return times_s
 
+    def try_out(self) -> None:
+        """Run once more on what was read last. BackendError where that fails, or gives nothing of use."""
+        if reasons := _bad_outputs(self._backend.run(self._inputs), self.bundle):
+            raise self._misfit(reasons)
+
     def infer(self, samples: Mapping[str, Sample]) -> Chunk:
         """What to do next, from the newest sample of each of `topics`.
 
         Stamped with the oldest of its images, or of all states where it has none. ObservationError where the
-        samples cannot be used, BackendError where the model fails.
+        samples cannot be used, BackendError where the model fails or answers in another shape.
         """
         if absent := [topic for topic in self.topics if topic not in samples]:
             raise ObservationError(f"no sample of {', '.join(absent)} yet")
@@ -107,6 +128,8 @@ class Policy:
         began_ns = self._clock.now_ns()
         outputs = self._backend.run(self._inputs)
         ready_ns = self._clock.now_ns()
+        if reasons := _misshapen(outputs, self.bundle):
+            raise self._misfit(reasons)
         actions = _actions(outputs, manifest.output)[0] * self._std + self._mean
         actions.flags.writeable = False
         self._seq += 1
@@ -127,6 +150,10 @@ class Policy:
     def close(self) -> None:
         """Give back the model's memory and devices."""
         self._backend.close()
+
+    def _misfit(self, reasons: list[str]) -> BackendError:
+        """An answer that cannot be used, as an error; a server may give another one next time."""
+        return (ServerLost if self._is_remote else BackendError)("; ".join(reasons))
 
     def _instruction(self, samples: Mapping[str, Sample]) -> str:
         return instruction_text(samples[self.instruction_topic].data) if self.instruction_topic else ""
@@ -158,6 +185,7 @@ def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
         threads=settings.threads,
         device=settings.device,
         onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
+        server=settings.server,
     )
     try:
         return load_backend(manifest.backend, model)
@@ -185,6 +213,8 @@ def _fits(shape: tuple[int | None, ...] | None, wanted: tuple[int | None, ...] |
 def _mismatches(backend: Backend, inputs: Tensors, bundle: Bundle) -> list[str]:
     """Where the model itself is not what the manifest says; a line for each."""
     graph = backend.describe()
+    if graph is None:
+        return []
     reasons = [
         f"{bundle.model}: takes an input {name!r} that the manifest does not have; add it to [[inputs]]"
         for name in graph.inputs
@@ -217,21 +247,30 @@ def _shown(shape: tuple[int | None, ...] | None) -> str:
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
 
 
-def _bad_outputs(outputs: Tensors, bundle: Bundle) -> list[str]:
-    """What is wrong with what the model really gave; a line for each."""
+def _misshapen(outputs: Tensors, bundle: Bundle) -> list[str]:
+    """Where what the model gave has not the shape that the manifest says; a line for each."""
     reasons, output = [], bundle.manifest.output
     for name, shape in _output_shapes(bundle).items():
-        where, value = f"{bundle.model}: output {name!r}", outputs[name]
+        value = outputs[name]
         if not _fits(value.shape, shape) or value.dtype != np.float32:
-            reasons.append(f"{where}: gave {value.dtype} of shape {value.shape} at warm-up, not float32 "
-                           f"{_shown(shape)}")  # fmt: skip
-        elif not np.isfinite(value).all():
-            reasons.append(f"{where}: was not finite at warm-up; train or export the model again")
-        elif name in output.heads and not 0 <= value.flat[0] <= 1:
-            reasons.append(f"{where}: gave {value.flat[0]:.3g} at warm-up; a probability is 0 to 1, "
-                           f"end the head with a sigmoid")  # fmt: skip
+            reasons.append(f"{bundle.model}: output {name!r}: gave {value.dtype} of shape {value.shape}, not "
+                           f"float32 {_shown(shape)}")  # fmt: skip
     columns, names = sum(outputs[name].shape[-1] for name in output.name), len(output.names)
     if not reasons and columns != names:
-        reasons.append(f"{bundle.model}: outputs {', '.join(output.name)}: gave {columns} numbers a step at "
-                       f"warm-up, the manifest names {names}")  # fmt: skip
+        reasons.append(f"{bundle.model}: outputs {', '.join(output.name)}: gave {columns} numbers a step, "
+                       f"the manifest names {names}")  # fmt: skip
+    return reasons
+
+
+def _bad_outputs(outputs: Tensors, bundle: Bundle) -> list[str]:
+    """What is wrong with what the model gave when it was tried out; a line for each."""
+    if reasons := _misshapen(outputs, bundle):
+        return reasons
+    for name in _output_shapes(bundle):
+        where, value = f"{bundle.model}: output {name!r}", outputs[name]
+        if not np.isfinite(value).all():
+            reasons.append(f"{where}: was not finite when tried out; train or export the model again")
+        elif name in bundle.manifest.output.heads and not 0 <= value.flat[0] <= 1:
+            reasons.append(f"{where}: gave {value.flat[0]:.3g} when tried out; a probability is 0 to 1, "
+                           f"end the head with a sigmoid")  # fmt: skip
     return reasons
