@@ -164,6 +164,11 @@ def test_mistakes_of_several_files_come_together(files: Files) -> None:
         ('[signals.x]\ntype = "smell"', "signals.x.type"),
         ("[signals.x]", "signals.x.type"),
         ("[operator]\ngroup = 3", "operator.group"),
+        ('[policy]\ndevice = "gpu"', "policy.device"),
+        ('[policy]\ndevice = "cuda:x"', "policy.device"),
+        ('[policy.onnx]\nproviders = ["cpu", "coreml"]', "policy.onnx.providers.1"),
+        ("[policy.onnx]\nproviders = []", "policy.onnx.providers"),
+        ("[policy.onnx]\narena_mb = -1", "policy.onnx.arena_mb"),
     ],
 )
 def test_a_value_of_the_wrong_kind_or_size_is_a_mistake(files: Files, text: str, key: str) -> None:

@@ -127,6 +127,7 @@ class InferenceLoop:
             "latency_p99_ms": None if p99 is None else round(p99 / 1e6, 3),
             "bad_observations": self.bad_observations,
             "collision": self._collision,
+            "remembered": self.policy.remembered(),
             "error": self.lost or self.error,
         }
 

@@ -179,7 +179,8 @@ class _Captured:
                 for _ in range(_WARM_RUNS):
                     network.call(self._inputs)
             torch.cuda.current_stream().wait_stream(stream)
-            with torch.cuda.graph(self._graph):
+            # In another mode the capture would make the calls of a policy fail that another thread runs.
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._outputs = network.call(self._inputs)
 
     def replay(self, tensors: list[Tensor]) -> Any:
