@@ -161,6 +161,8 @@ class PolicySettings(Section):
     blend_s: NotNegative = 0.1
     """Joining a new chunk to the old: the difference is faded out over this time."""
     threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    memory_mb: Annotated[int, Field(ge=0, strict=True)] = 0
+    """A bundle that takes more of this computer's memory is refused; 0: one that takes more than is free."""
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
     """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime takes where it uses one."""
     onnx: OnnxSettings = OnnxSettings()

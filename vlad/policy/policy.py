@@ -59,6 +59,8 @@ class Policy:
         self.bundle = bundle
         self.lost = ""
         """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
+        self.memory_mb = 0
+        """What this process grew by when it was opened."""
         manifest = bundle.manifest
         self._is_remote = manifest.backend in REMOTE
         self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.inputs))
