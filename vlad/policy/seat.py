@@ -71,8 +71,8 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
 
 def _too_large(bundle: Bundle, takes: int, may_take: int) -> str:
     return (
-        f"{bundle}: takes {takes / _MB:.1f} MB of memory, and may take {may_take / _MB:.1f}; free some, raise "
-        f"policy.memory_mb where it is set, or use a smaller model"
+        f"{bundle}: takes {takes / _MB:.1f} MB of memory, and may take {may_take / _MB:.1f}; free some, "
+        f"raise policy.memory_mb where it is set, or use a smaller model"
     )
 
 

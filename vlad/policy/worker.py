@@ -139,8 +139,8 @@ class InferenceLoop:
             return ""
         asked_ms = self._period_ns / 1e6
         return (
-            f"each takes {latency_ns / 1e6:.0f} ms, policy.rate_hz asks for one every {asked_ms:.0f} ms; a faster "
-            f"backend or precision (openvino, int8), a GPU, more policy.threads or a lower rate would help"
+            f"each takes {latency_ns / 1e6:.0f} ms, policy.rate_hz asks for one every {asked_ms:.0f} ms; a "
+            f"faster backend or precision (openvino, int8), a GPU, more policy.threads or a lower rate help"
         )
 
     def close(self) -> None:
