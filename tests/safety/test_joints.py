@@ -245,6 +245,11 @@ def test_a_base_may_be_as_fast_as_it_was_commanded_lately(measured, within):
     assert (beyond is None or beyond[0] <= 0) == within
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_fast_command_of_one_axis_allows_another_nothing(sign):
+    assert recent(sign * 0.8).beyond(np.array([0.0, sign * 0.7]))[1] == pytest.approx(0.2)
+
+
 def test_a_command_counts_for_0_3_s():
     assert recent(0.8, *[0.0] * 29).beyond(np.array([0.9, 0.0]))[0] < 0
     assert recent(*[0.0] * 9, 0.8).beyond(np.array([0.9, 0.0])) is None

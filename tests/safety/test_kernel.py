@@ -537,6 +537,15 @@ def test_an_emergency_stop_that_is_not_followed_cuts_the_power():
     assert rig.kernel.reset(rig.sense()) == ()
 
 
+def test_an_emergency_stop_that_does_not_slow_the_robot_cuts_the_power_before_it_should_be_at_rest():
+    rig = Rig().driving()
+    planned = 20 + 100 * 0.8 / (2.0 / rig.settings.safety.stop_margin)
+    rig.obeys = False
+    rig.kernel.estop("by test")
+    modes = [rig.tick().command_mode for _ in range(100)]
+    assert modes.index("stop0") < planned / 2
+
+
 def test_an_emergency_stop_that_nothing_confirms_cuts_the_power():
     rig = Rig().driving()
     rig.silent.add("odometry")
