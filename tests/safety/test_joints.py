@@ -116,6 +116,7 @@ def test_a_joint_far_from_where_it_is_commanded_is_a_fault(kind):
     assert found(at((0.0, 0.0)), (0.0, 0.29), robot) == {}
     assert found(at((0.0, 0.0)), (0.0, 0.31), robot) == expected
     assert found(at((0.0, 0.0)), (0.0, -0.31), robot) == expected
+    assert found(at((0.0, 0.5)), (0.0, 0.5), robot) == {}
 
 
 def test_the_same_measurement_is_judged_once_and_a_useless_one_not_at_all():

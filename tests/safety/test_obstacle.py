@@ -86,7 +86,7 @@ def surroundings(data) -> Seen:
 
 def test_without_a_scan_no_way_is_free():
     seen = Seen()
-    assert seen.free_m(0.5, 0.0) == 0
+    assert seen.free_m(0.5, 0.0) == seen.free_m(-0.5, 0.0) == seen.free_m(0.0, 1.0) == 0
     seen = surroundings(scan())
     assert seen.free_m(0.5, 0.0) == 8
     seen.see(None)
