@@ -254,6 +254,16 @@ def test_the_base_stops_before_what_the_ring_sees():
     assert rig.verdict.values == pytest.approx([0, 0.5])
 
 
+def test_an_obstacle_is_told_once_it_leaves_less_than_a_twentieth_of_the_speed():
+    for speed, told in ((0.05, set()), (0.03, {"obstacle_ahead"})):
+        rig = ringed().armed()
+        rig.data["ring"] = person(0.05 + stopping_m(speed, 2.0, 0.1))
+        rig.wanted = [0.6, 0.0]
+        rig.tick(100)
+        assert rig.verdict.values[0] == pytest.approx(speed)
+        assert rig.ids() == told
+
+
 def stops_for(rig: Rig, linear: float, angular: float = 0.0) -> bool:
     """Whether a base that moves like this must stop for what is in its way."""
     view = rig.kernel._view(rig.sense())
