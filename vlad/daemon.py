@@ -33,6 +33,7 @@ from vlad.notify import Notifier
 from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
+from vlad.policy.prefix import without_effect
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
 from vlad.record.events import EventLog
@@ -153,6 +154,8 @@ class Daemon:
         bundle = load_bundle(folder, self.robot, self.settings.signals)
         policy = Policy(bundle, self.clock, threads=self.settings.policy.threads)
         policy.warm_up()
+        if reason := without_effect(self.settings.policy.follow, bundle):
+            log.warning("%s", reason)
         return policy
 
     def _build(self, closing: contextlib.AsyncExitStack, policy: Policy | None) -> None:
@@ -164,6 +167,7 @@ class Daemon:
         writer = CommandWriter(context, settings, self.clock)
         closing.callback(writer.close)
         chunks: Latest[Chunk] = Latest()
+        follower = Follower(settings.policy)
         self.computer = ComputerMonitor(settings.paths.state_dir, self.clock)
         closing.callback(self.computer.close)
         self.guard = GuardLink(
@@ -174,7 +178,7 @@ class Daemon:
         self.kernel = Kernel(self.robot, settings, self.latch.load())
         self.watchdog = Watchdog(
             kernel=self.kernel,
-            follower=Follower(round(settings.policy.blend_s * NS_PER_S)),
+            follower=follower,
             writer=writer,
             samples=self.ingest.latest,
             chunks=chunks,
@@ -201,6 +205,7 @@ class Daemon:
                 on_chunk=wake,
                 sources=self.kernel.sources.topics,
                 estimates=self.kernel.sources.estimates,
+                ahead=follower.ahead,
             )
             closing.callback(self.inference.close)
         self.acts = Acts(self)

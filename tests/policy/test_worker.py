@@ -61,7 +61,7 @@ class Rig:
         self.sources, self.estimates = {}, {}
         standing_in = (self.sources, self.estimates)
         self.loop = InferenceLoop(
-            self.policy, self.latest, self.chunks, clock, settings, self.came.set, *standing_in
+            self.policy, self.latest, self.chunks, clock, settings, self.came.set, *standing_in, self.ahead
         )
         self.task = asyncio.create_task(self.loop.run())
 

@@ -141,9 +141,21 @@ class InstructionInput(_Table):
     tokenizer: Word
 
 
-Input: TypeAlias = Annotated[
-    ImageInput | LaserInput | OdometryInput | JointInput | InstructionInput, Field(discriminator="kind")
-]
+class PrefixInput(_Table):
+    """(1, P, N) float32: the first P rows of what will be done from the frame on, normalised like the output.
+
+    Rows that nobody knows yet are 0. `length` is the name of a (1,) int64 input: how many rows at the
+    beginning will have been done before the answer can be there, so that the answer must go on from them.
+    """
+
+    name: Word
+    kind: Literal["prefix"]
+    shape: tuple[Literal[1], Size, Size]
+    length: Word | None = None
+
+
+SignalInput: TypeAlias = ImageInput | LaserInput | OdometryInput | JointInput | InstructionInput
+Input: TypeAlias = Annotated[SignalInput | PrefixInput, Field(discriminator="kind")]
 
 
 class Output(_Table):
@@ -194,9 +206,21 @@ class Manifest(_Table):
     output: Output
     provenance: dict[str, Any] = {}
 
+    @property
+    def sampled(self) -> tuple[SignalInput, ...]:
+        """The inputs that are made from signals."""
+        return tuple(item for item in self.inputs if not isinstance(item, PrefixInput))
+
+    @property
+    def prefix(self) -> PrefixInput | None:
+        """The input that says what will be done in the meantime, if the model takes it."""
+        return next((item for item in self.inputs if isinstance(item, PrefixInput)), None)
+
     @model_validator(mode="after")
     def _agrees(self) -> Manifest:
-        reasons = _repeated("inputs", tuple(item.name for item in self.inputs))
+        lengths = [self.prefix.length] if self.prefix and self.prefix.length else []
+        reasons = _repeated("inputs", (*(item.name for item in self.inputs), *lengths))
+        reasons += self._unfit_prefix()
         named = [("model", self.model)]
         named += [
             (f"tokenizer of {item.name}", item.tokenizer)
@@ -208,6 +232,20 @@ class Manifest(_Table):
         ]
         _raise(reasons)
         return self
+
+    def _unfit_prefix(self) -> list[str]:
+        if self.prefix is None:
+            return []
+        reasons = [] if self.sampled else ["inputs has a prefix alone; a policy must read a signal"]
+        if len(self.inputs) - len(self.sampled) > 1:
+            reasons.append("inputs has more than one prefix")
+        _, rows, columns = self.prefix.shape
+        if rows > self.output.horizon or columns != len(self.output.names):
+            reasons.append(
+                f"input {self.prefix.name!r}: has {rows} rows of {columns} numbers; a prefix has at most the "
+                f"{self.output.horizon} rows of the output, {len(self.output.names)} numbers each"
+            )
+        return reasons
 
 
 INPUT: TypeAdapter[Input] = TypeAdapter(Input)

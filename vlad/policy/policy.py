@@ -12,6 +12,7 @@ from vlad.messages import Chunk, Sample
 from vlad.policy.backends import Backend, BackendError, Model, Tensors, TensorSpec, load_backend
 from vlad.policy.bundle import Bundle, BundleRefused
 from vlad.policy.manifest import ImageInput, InstructionInput
+from vlad.policy.prefix import Ahead, Prefix, PrefixReader
 from vlad.policy.preprocess import ObservationError, Reader, instruction_text, make_reader
 from vlad.policy.tokenizer import TokenizerError
 
@@ -31,13 +32,13 @@ class Policy:
         """
         self.bundle = bundle
         manifest = bundle.manifest
-        self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.inputs))
+        self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.sampled))
         """The signals that it needs, all of them, for each inference."""
-        images = [spec.signal for spec in manifest.inputs if isinstance(spec, ImageInput)]
+        images = [spec.signal for spec in manifest.sampled if isinstance(spec, ImageInput)]
         self.trigger = (images or list(self.topics))[0]
         """The signal whose new sample is worth an inference: the first image, else the first input."""
         self.instruction_topic = next(
-            (spec.signal for spec in manifest.inputs if isinstance(spec, InstructionInput)), ""
+            (spec.signal for spec in manifest.sampled if isinstance(spec, InstructionInput)), ""
         )
         """The signal with the instruction; empty where the policy takes none."""
         states = [topic for topic in self.topics if topic != self.instruction_topic]
@@ -48,9 +49,10 @@ class Policy:
         self._std = np.asarray(manifest.output.std, np.float32)
         self._step_ns = round(manifest.output.step_s * NS_PER_S)
         self._readers = _readers(bundle)
+        self._prefix = PrefixReader(manifest.prefix, manifest.output) if manifest.prefix else None
         self._inputs: Tensors = {
-            spec.name: reader.buffer for spec, reader in zip(manifest.inputs, self._readers, strict=True)
-        }
+            spec.name: reader.buffer for spec, reader in zip(manifest.sampled, self._readers, strict=True)
+        } | (self._prefix.tensors if self._prefix else {})
         self._backend = backend or _load(bundle, threads)
         if reasons := _mismatches(self._backend, self._inputs, bundle):
             self._backend.close()
@@ -74,7 +76,16 @@ class Policy:
             raise BundleRefused(reasons)
         return statistics.median(times_ns[-_TIMED_RUNS:]) / NS_PER_S
 
-    def infer(self, samples: Mapping[str, Sample]) -> Chunk:
+    def prefix(self, samples: Mapping[str, Sample], ahead: Ahead) -> Prefix | None:
+        """What will be done until `infer` has answered to these samples, where the model takes that.
+
+        `ahead` is the follower's; only in the thread of the follower.
+        """
+        if self._prefix is None:
+            return None
+        return ahead(self._stamp_ns(samples), self._step_ns, self._prefix.rows)
+
+    def infer(self, samples: Mapping[str, Sample], prefix: Prefix | None = None) -> Chunk:
         """What to do next, from the newest sample of each of `topics`.
 
         Stamped with the oldest of its images, or of all states where it has none. ObservationError where the
@@ -83,8 +94,10 @@ class Policy:
         if absent := [topic for topic in self.topics if topic not in samples]:
             raise ObservationError(f"no sample of {', '.join(absent)} yet")
         manifest = self.bundle.manifest
-        for spec, reader in zip(manifest.inputs, self._readers, strict=True):
+        for spec, reader in zip(manifest.sampled, self._readers, strict=True):
             reader.read(samples[spec.signal].data)
+        if self._prefix is not None:
+            self._prefix.read(prefix)
         began_ns = self._clock.now_ns()
         outputs = self._backend.run(self._inputs)
         ready_ns = self._clock.now_ns()
@@ -93,7 +106,7 @@ class Policy:
         self._seq += 1
         return Chunk(
             seq=self._seq,
-            stamp_ns=min(samples[topic].stamp_ns for topic in self._dated),
+            stamp_ns=self._stamp_ns(samples),
             ready_ns=ready_ns,
             step_ns=self._step_ns,
             kind=manifest.output.kind,
@@ -109,6 +122,9 @@ class Policy:
         """Give back the model's memory and devices."""
         self._backend.close()
 
+    def _stamp_ns(self, samples: Mapping[str, Sample]) -> int:
+        return min(samples[topic].stamp_ns for topic in self._dated)
+
     def _instruction(self, samples: Mapping[str, Sample]) -> str:
         return instruction_text(samples[self.instruction_topic].data) if self.instruction_topic else ""
 
@@ -119,7 +135,7 @@ def _head(outputs: Tensors, name: str | None) -> float | None:
 
 def _readers(bundle: Bundle) -> list[Reader]:
     try:
-        return [make_reader(spec, bundle.folder) for spec in bundle.manifest.inputs]
+        return [make_reader(spec, bundle.folder) for spec in bundle.manifest.sampled]
     except TokenizerError as error:
         raise BundleRefused([f"{error}; put the tokenizer.json of the training there"]) from error
 

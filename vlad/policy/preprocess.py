@@ -17,11 +17,11 @@ from vlad.messages import CompressedImage, Data, Image, Instruction, JointState,
 from vlad.policy.manifest import (
     TWIST_FIELDS,
     ImageInput,
-    Input,
     InstructionInput,
     JointInput,
     LaserInput,
     OdometryInput,
+    SignalInput,
 )
 from vlad.policy.tokenizer import InstructionTokenizer
 
@@ -51,7 +51,7 @@ class Reader(Protocol):
         ...
 
 
-def make_reader(spec: Input, folder: Path) -> Reader:
+def make_reader(spec: SignalInput, folder: Path) -> Reader:
     """The reader for one input of the bundle in `folder`; TokenizerError if its tokenizer cannot be used."""
     match spec:
         case ImageInput():

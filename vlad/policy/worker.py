@@ -19,6 +19,7 @@ from vlad.clock import NS_PER_S, Clock
 from vlad.config import PolicySettings
 from vlad.messages import Chunk, Sample
 from vlad.policy.policy import Policy
+from vlad.policy.prefix import Ahead, Prefix
 from vlad.policy.preprocess import ObservationError, instruction_text
 from vlad.queues import Latest
 from vlad.statistics import Window
@@ -32,6 +33,7 @@ _LOG_EVERY_NS = NS_PER_S
 
 _Samples: TypeAlias = dict[str, Sample]
 _Outcome: TypeAlias = Chunk | BaseException
+_Job: TypeAlias = tuple[_Samples, Prefix | None, Callable[[_Outcome], object]]
 
 
 class InferenceLoop:
@@ -51,11 +53,13 @@ class InferenceLoop:
         on_chunk: Callable[[], None],
         sources: Mapping[str, str],
         estimates: Mapping[str, Sample],
+        ahead: Ahead,
     ) -> None:
         """`latest` has the newest sample of each signal; `on_chunk` is called when `chunks` got a new one.
 
         `sources` says for a signal that failed which one stands in for it, `estimates` what is believed
-        where none can: both as the kernel has them at the moment.
+        where none can: both as the kernel has them at the moment. `ahead` tells what will be done until an
+        inference that starts now has ended.
         """
         self.inference_since_ns: int | None = None
         """When the inference that is running now began, for the kernel's deadline; None: none is running."""
@@ -70,6 +74,7 @@ class InferenceLoop:
         self._latest = latest
         self._sources = sources
         self._estimates = estimates
+        self._ahead = ahead
         self._chunks = chunks
         self._clock = clock
         self._on_chunk = on_chunk
@@ -135,7 +140,10 @@ class InferenceLoop:
         self._used = frame
         self.inference_since_ns = now_ns
         loop = asyncio.get_running_loop()
-        self._worker.submit(samples, lambda outcome: loop.call_soon_threadsafe(self._finish, outcome, now_ns))
+        prefix = self.policy.prefix(samples, self._ahead)
+        self._worker.submit(
+            samples, prefix, lambda outcome: loop.call_soon_threadsafe(self._finish, outcome, now_ns)
+        )
 
     def _observe(self) -> _Samples | None:
         """The newest sample of each input, marked as used; None while one is missing or nothing is asked."""
@@ -186,13 +194,13 @@ class _Worker:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._jobs: SimpleQueue[tuple[_Samples, Callable[[_Outcome], object]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
-    def submit(self, samples: _Samples, done: Callable[[_Outcome], object]) -> None:
+    def submit(self, samples: _Samples, prefix: Prefix | None, done: Callable[[_Outcome], object]) -> None:
         """Infer; `done` is called in the worker's thread with the chunk or the error."""
-        self._jobs.put((samples, done))
+        self._jobs.put((samples, prefix, done))
 
     def close(self, timeout_s: float) -> bool:
         """Let the thread end and close the policy; False if it did not within the time."""
@@ -202,9 +210,9 @@ class _Worker:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            samples, done = job
+            samples, prefix, done = job
             try:
-                outcome: _Outcome = self._policy.infer(samples)
+                outcome: _Outcome = self._policy.infer(samples, prefix)
             except BaseException as error:  # handed to the loop, where the supervisor sees it
                 outcome = error
             with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits for it

@@ -9,6 +9,7 @@ from pathlib import Path
 from vlad.config import ConfigError, Settings, load_settings
 from vlad.ctl.doctor.finding import Finding
 from vlad.policy.bundle import BundleRefused, load_bundle
+from vlad.policy.prefix import without_effect
 from vlad.robot import Robot
 
 
@@ -47,6 +48,9 @@ def check_bundle(settings: Settings, robot: Robot) -> Iterator[Finding]:
             yield Finding("problem", "policy", reason, "use a bundle made for this robot, or mend this one")
     else:
         yield Finding("ok", "policy", f"{bundle}: hashes, robot and signals match")
+        if reason := without_effect(settings.policy.follow, bundle):
+            what, mend = reason.split("; ", 1)
+            yield Finding("warning", "policy", what, mend)
 
 
 def _mode(path: Path, bits: int, what: str, mend: str) -> Iterator[Finding]:
