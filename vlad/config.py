@@ -119,7 +119,7 @@ class PolicySettings(Section):
     follow: Literal["latest", "ensemble", "blend", "rtc"] = "blend"
     """How a new chunk is merged with what was planned before: it alone counts, all that overlap are averaged,
     it fades in, or the policy itself goes on from what will be done until it has answered."""
-    blend_s: NotNegative = 0.1
+    blend_s: NotNegative = 0.2
     """A new chunk fades in over this time, where it does."""
     threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
 

@@ -33,7 +33,7 @@ from vlad.notify import Notifier
 from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
-from vlad.policy.prefix import without_effect
+from vlad.policy.prefix import fitting, without_effect
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
 from vlad.record.events import EventLog
@@ -167,7 +167,7 @@ class Daemon:
         writer = CommandWriter(context, settings, self.clock)
         closing.callback(writer.close)
         chunks: Latest[Chunk] = Latest()
-        follower = Follower(settings.policy)
+        follower = Follower(fitting(settings.policy, policy.bundle if policy else None))
         self.computer = ComputerMonitor(settings.paths.state_dir, self.clock)
         closing.callback(self.computer.close)
         self.guard = GuardLink(

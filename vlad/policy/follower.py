@@ -12,11 +12,10 @@ from collections import deque
 
 import numpy as np
 
-from vlad.clock import NS_PER_S
 from vlad.config import PolicySettings
-from vlad.messages import Chunk, Floats, Step
-from vlad.policy.merge import share
-from vlad.policy.plan import Counts, Plan, Times
+from vlad.messages import Chunk, Kind, Step
+from vlad.policy.merge import Merge
+from vlad.policy.plan import Plan
 from vlad.policy.prefix import Prefix
 
 _REMEMBERED = 10
@@ -25,15 +24,14 @@ _REMEMBERED = 10
 class Follower:
     """Merges each new chunk into the plan, once, and then says at any moment what the plan says.
 
-    `policy.follow` says how. A plan of another kind or for other axes is not merged with, nor one whose end
-    is longer ago than `policy.blend_s`: the robot is at rest then, or ought to be, and the kernel's ramp leads
+    `policy.follow` says how. A plan of another kind or for other axes is not merged with, nor one that ended
+    longer than `policy.blend_s` ago: the robot is at rest then, or ought to be, and the kernel's ramp leads
     it from there.
     """
 
     def __init__(self, settings: PolicySettings) -> None:
-        self._share = share(settings)
+        self._merge = Merge(settings)
         self._commits = settings.follow == "rtc"
-        self._blend_ns = settings.blend_s * NS_PER_S
         self._chunk: Chunk | None = None
         self._plan: Plan | None = None
         self._used: deque[int] = deque(maxlen=_REMEMBERED)
@@ -45,15 +43,11 @@ class Follower:
         if old is not None and (chunk.stamp_ns, chunk.seq) <= (old.stamp_ns, old.seq):
             return False
         self._used.append(-(-(now_ns - chunk.stamp_ns) // chunk.step_ns))
-        times_ns, values, told = _ahead(chunk, now_ns)
+        own = _own_plan(chunk)
         if old is not None and plan is not None and self._joins(old, chunk, now_ns):
-            before, told_before = plan.at(times_ns), plan.told(times_ns)
-            shares = self._share(told_before, times_ns - now_ns).astype(np.float32)
-            past = plan.between(chunk.stamp_ns, now_ns)
-            times_ns = np.concatenate((past[0], times_ns))
-            values = np.concatenate((past[1], before + (values - before) * shares[:, None]))
-            told = np.concatenate((past[2], told + told_before))
-        self._chunk, self._plan = chunk, Plan(times_ns, values, told)
+            rates = chunk.kind is not Kind.JOINT_POSITION
+            own = self._merge(plan, own, chunk.stamp_ns, now_ns, _end_ns(chunk), rates)
+        self._chunk, self._plan = chunk, own
         return True
 
     def step(self, now_ns: int) -> Step | None:
@@ -95,19 +89,14 @@ class Follower:
 
     def _joins(self, old: Chunk, new: Chunk, now_ns: int) -> bool:
         same = (old.kind, old.names) == (new.kind, new.names)
-        return same and now_ns - _end_ns(old) < self._blend_ns
+        return same and now_ns - _end_ns(old) < self._merge.blend_ns
 
 
 def _end_ns(chunk: Chunk) -> int:
     return chunk.stamp_ns + len(chunk.actions) * chunk.step_ns
 
 
-def _ahead(chunk: Chunk, now_ns: int) -> tuple[Times, Floats, Counts]:
-    """The knots of a chunk from now on: what it says now, and its rows that are still to come."""
-    rows = len(chunk.actions)
-    own = Plan(
-        chunk.stamp_ns + chunk.step_ns * np.arange(1, rows + 1), chunk.actions, np.ones(rows, np.int64)
-    )
-    times_ns, values, told = own.between(now_ns, _end_ns(chunk) + 1)
-    first = own.at(now_ns)[None]
-    return np.concatenate(([now_ns], times_ns)), np.concatenate((first, values)), np.concatenate(([1], told))
+def _own_plan(chunk: Chunk) -> Plan:
+    """What the chunk says by itself."""
+    rows = np.arange(1, len(chunk.actions) + 1)
+    return Plan(chunk.stamp_ns + chunk.step_ns * rows, chunk.actions, np.ones(len(rows), np.int64))

@@ -22,29 +22,31 @@ class Plan:
     `told` says of each knot how many chunks have told about the time up to it.
     """
 
-    __slots__ = ("_told", "_values", "times_ns")
+    __slots__ = ("_times_ns", "_told", "_values")
 
     def __init__(self, times_ns: Times, values: Floats, told: Counts) -> None:
         """`times_ns` (K,) ascends, `values` (K, N) and `told` (K,) belong to it; at least one knot."""
-        self.times_ns = np.concatenate(([-_NEVER_NS], times_ns, [_NEVER_NS]))
-        """Of all knots, with one at either end of time that repeats its neighbour's values."""
+        # One more at either end of time, with its neighbour's values: there is always one before and after.
+        self._times_ns = np.concatenate(([-_NEVER_NS], times_ns, [_NEVER_NS]))
         self._values = np.concatenate((values[:1], values, values[-1:]))
         self._told = np.concatenate((told[:1], told, [0]))
 
     def at(self, times_ns: Times | int) -> Floats:
         """The values at these moments: one row for each, or a single row for a single moment."""
-        later = np.searchsorted(self.times_ns, times_ns, side="right")
-        since, values = self.times_ns[later - 1], self._values[later - 1]
-        part = ((times_ns - since) / (self.times_ns[later] - since)).astype(np.float32)
+        later = np.searchsorted(self._times_ns, times_ns, side="right")
+        since, values = self._times_ns[later - 1], self._values[later - 1]
+        part = ((times_ns - since) / (self._times_ns[later] - since)).astype(np.float32)
         between: Floats = values + (self._values[later] - values) * part[..., None]
         return between
 
     def told(self, times_ns: Times) -> Counts:
         """How many chunks have told about these moments; none after the last knot."""
-        return self._told[np.searchsorted(self.times_ns, times_ns)]
+        return self._told[np.searchsorted(self._times_ns, times_ns)]
 
-    def between(self, first_ns: int, last_ns: int) -> tuple[Times, Floats, Counts]:
-        """The knots strictly between two moments."""
-        low = max(1, int(np.searchsorted(self.times_ns, first_ns, side="right")))
-        high = min(len(self.times_ns) - 1, int(np.searchsorted(self.times_ns, last_ns)))
-        return self.times_ns[low:high], self._values[low:high], self._told[low:high]
+    def moments(self, first_ns: int, last_ns: int) -> Times:
+        """Two moments and all knots between them; `first_ns` alone where the last is not later."""
+        if last_ns <= first_ns:
+            return np.array([first_ns])
+        low = np.searchsorted(self._times_ns, first_ns, side="right")
+        high = np.searchsorted(self._times_ns, last_ns)
+        return np.concatenate(([first_ns], self._times_ns[low:high], [last_ns]))

@@ -83,7 +83,7 @@ class Policy:
         """
         if self._prefix is None:
             return None
-        return ahead(self._stamp_ns(samples), self._step_ns, self._prefix.rows)
+        return ahead(self.stamp_ns(samples), self._step_ns, self._prefix.rows)
 
     def infer(self, samples: Mapping[str, Sample], prefix: Prefix | None = None) -> Chunk:
         """What to do next, from the newest sample of each of `topics`.
@@ -106,7 +106,7 @@ class Policy:
         self._seq += 1
         return Chunk(
             seq=self._seq,
-            stamp_ns=self._stamp_ns(samples),
+            stamp_ns=self.stamp_ns(samples),
             ready_ns=ready_ns,
             step_ns=self._step_ns,
             kind=manifest.output.kind,
@@ -122,7 +122,8 @@ class Policy:
         """Give back the model's memory and devices."""
         self._backend.close()
 
-    def _stamp_ns(self, samples: Mapping[str, Sample]) -> int:
+    def stamp_ns(self, samples: Mapping[str, Sample]) -> int:
+        """The time that a chunk made from these samples belongs to."""
         return min(samples[topic].stamp_ns for topic in self._dated)
 
     def _instruction(self, samples: Mapping[str, Sample]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vlad.config import PolicySettings
 from vlad.messages import Floats
 from vlad.policy.bundle import Bundle
 from vlad.policy.manifest import Output, PrefixInput
@@ -27,6 +28,13 @@ class Prefix:
 
 Ahead: TypeAlias = Callable[[int, int, int], Prefix | None]
 """From the stamp and the step [ns] and the most rows to what will be done; None: nothing is promised."""
+
+
+def fitting(settings: PolicySettings, bundle: Bundle | None) -> PolicySettings:
+    """The settings as they can be followed with this bundle: real-time chunking needs a prefix input."""
+    if bundle is None or not without_effect(settings.follow, bundle):
+        return settings
+    return settings.model_copy(update={"follow": "blend"})
 
 
 def without_effect(follow: str, bundle: Bundle) -> str:
