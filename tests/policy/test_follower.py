@@ -75,7 +75,7 @@ def test_between_rows_it_is_linear():
 
 @pytest.mark.parametrize(
     ("way", "kind"),
-    [*((way, Kind.JOINT_POSITION) for way in WAYS), *((way, Kind.TWIST) for way in WAYS if way != "blend")],
+    [*((way, Kind.JOINT_POSITION) for way in WAYS), ("latest", Kind.TWIST), ("ensemble", Kind.TWIST)],
 )
 @given(arrivals=arrivals, later_ms=st.integers(0, 500))
 def test_what_is_said_lies_within_what_the_chunks_say(way, kind, arrivals, later_ms):
@@ -226,9 +226,10 @@ def test_speeds_lead_where_the_chunk_would_have_led_without_its_delay(kind, old,
     assert value(follower, now_ns + STEP_NS + (2 * taken_ms + 10) * MS) == pytest.approx(new, abs=1e-5)
 
 
+@pytest.mark.parametrize("way", ["blend", "rtc"])
 @given(arrivals=arrivals)
-def test_catching_up_is_bounded_however_many_chunks_join(arrivals):
-    follower = follow()
+def test_catching_up_is_bounded_however_many_chunks_join(way, arrivals):
+    follower = follow(way)
     most = 7 * max(abs(row) for rows, _, _ in arrivals for row in rows)
     for now_ns in play(follower, arrivals):
         for tick in range(100):
@@ -373,3 +374,13 @@ def test_how_long_chunks_took_is_remembered_over_a_clear():
     follower.clear()
     follower.put(chunk([0] * 9, STEP_NS), STEP_NS)
     assert follower.ahead(STEP_NS, STEP_NS, 9).committed == 3
+
+
+def test_a_chunk_that_was_made_in_the_knowledge_of_what_is_done_meanwhile_has_nothing_to_catch_up():
+    follower, frame_ns = follow("rtc"), STEP_NS
+    follower.put(chunk([0] * 20), 0)
+    follower.ahead(frame_ns, STEP_NS, 5)
+    follower.put(chunk([1] * 19, frame_ns, 2), 4 * STEP_NS)
+    assert max(value(follower, 4 * STEP_NS + tick * 10 * MS) for tick in range(90)) == 1
+    follower.put(chunk([0] * 19, 5 * STEP_NS, 3), 8 * STEP_NS)
+    assert min(value(follower, 8 * STEP_NS + tick * 10 * MS) for tick in range(90)) < -0.1

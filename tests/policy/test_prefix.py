@@ -21,7 +21,7 @@ from vlad.messages import Chunk, Kind
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
-from vlad.policy.prefix import Prefix, fitting, without_effect
+from vlad.policy.prefix import Prefix, without_effect
 
 MS = 1_000_000
 ROWS = HORIZON - 1
@@ -144,9 +144,6 @@ def test_a_prefix_alone_is_no_policy(tmp_path):
 def test_real_time_chunking_with_a_policy_that_cannot_is_told(tmp_path):
     able, plain = load_bundle(make_prefixed(tmp_path / "a")), load_bundle(make_bundle(tmp_path / "b"))
     assert without_effect("rtc", able) == without_effect("blend", plain) == ""
-    settings = PolicySettings(follow="rtc", blend_s=0.3)
-    assert fitting(settings, able) is fitting(settings, None) is settings
-    assert fitting(settings, plain) == PolicySettings(follow="blend", blend_s=0.3)
     assert 'no input of the kind prefix, so its chunks are joined as with "blend"' in without_effect(
         "rtc", plain
     )

@@ -34,6 +34,8 @@ class Follower:
         self._commits = settings.follow == "rtc"
         self._chunk: Chunk | None = None
         self._plan: Plan | None = None
+        self._promised_ns: int | None = None
+        """The frame whose chunk was made in the knowledge of what is done until it comes."""
         self._used: deque[int] = deque(maxlen=_REMEMBERED)
         """How many rows of each of the last chunks were for moments before it came, or just about to be."""
 
@@ -45,8 +47,8 @@ class Follower:
         self._used.append(-(-(now_ns - chunk.stamp_ns) // chunk.step_ns))
         own = _own_plan(chunk)
         if old is not None and plan is not None and self._joins(old, chunk, now_ns):
-            rates = chunk.kind is not Kind.JOINT_POSITION
-            own = self._merge(plan, own, chunk.stamp_ns, now_ns, _end_ns(chunk), rates)
+            catches_up = chunk.kind is not Kind.JOINT_POSITION and chunk.stamp_ns != self._promised_ns
+            own = self._merge(plan, own, chunk.stamp_ns, now_ns, _end_ns(chunk), catches_up)
         self._chunk, self._plan = chunk, own
         return True
 
@@ -81,7 +83,9 @@ class Follower:
         rows = min(count, (_end_ns(chunk) - stamp_ns) // step_ns)
         if rows <= 0:
             return None
-        return Prefix(plan.at(stamp_ns + step_ns * np.arange(1, rows + 1)), min(max(0, *self._used), rows))
+        self._promised_ns = stamp_ns
+        times_ns = stamp_ns + step_ns * np.arange(1, rows + 1)
+        return Prefix(plan.at(times_ns), committed=min(max(0, *self._used), rows))
 
     def clear(self) -> None:
         """Forget everything: the task changed, or the robot was stopped."""

@@ -1,8 +1,8 @@
 """Merging a new chunk into the plan that is followed, in the way that `policy.follow` names.
 
-Each way is a share for each moment, between 0 (the plan stands) and 1 (the chunk alone). With "blend", speeds
+Each way is a share for each moment, between 0 (the plan stands) and 1 (the chunk alone). Speeds that fade in
 also catch up: the chunk was made for where the robot was when its frame was taken, and the way that it would
-have gone since then is not skipped but made up for. With "rtc" the policy knew what would be done meanwhile.
+have gone since then is not skipped but made up for.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ class Merge:
         self.blend_ns = settings.blend_s * NS_PER_S
         self._averages = settings.follow == "ensemble"
         self._blends = settings.follow in ("blend", "rtc") and self.blend_ns > 0
-        self._catches_up = self._blends and settings.follow == "blend"
 
-    def __call__(self, old: Plan, new: Plan, frame_ns: int, now_ns: int, end_ns: int, rates: bool) -> Plan:
+    def __call__(
+        self, old: Plan, new: Plan, frame_ns: int, now_ns: int, end_ns: int, catches_up: bool
+    ) -> Plan:
         """The old plan since `frame_ns`, when the new one's frame was taken, and both as one until its end.
 
-        `rates`: the values are speeds, and it is their integral that leads somewhere.
+        `catches_up`: the values are speeds, and the new plan knows nothing of what was done meanwhile.
         """
         past_ns, times_ns = old.moments(frame_ns, now_ns)[:-1], new.moments(now_ns, end_ns)
         before, alone, told = old.at(times_ns), new.at(times_ns), old.told(times_ns)
         share = self._share(told, times_ns - now_ns).astype(np.float32)[:, None]
         values = before * (1 - share) + alone * share
-        if rates and self._catches_up:
+        if catches_up and self._blends:
             late_ns = np.union1d(old.moments(frame_ns, now_ns), new.moments(frame_ns, now_ns))
             late = new.at(late_ns) - old.at(late_ns)
             missed = _area(late_ns, late) + _area(times_ns, alone - values)

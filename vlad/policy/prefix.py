@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vlad.config import PolicySettings
 from vlad.messages import Floats
 from vlad.policy.bundle import Bundle
-from vlad.policy.manifest import Output, PrefixInput
+from vlad.policy.inputs import PrefixInput
+from vlad.policy.manifest import Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,6 @@ class Prefix:
 
 Ahead: TypeAlias = Callable[[int, int, int], Prefix | None]
 """From the stamp and the step [ns] and the most rows to what will be done; None: nothing is promised."""
-
-
-def fitting(settings: PolicySettings, bundle: Bundle | None) -> PolicySettings:
-    """The settings as they can be followed with this bundle: real-time chunking needs a prefix input."""
-    if bundle is None or not without_effect(settings.follow, bundle):
-        return settings
-    return settings.model_copy(update={"follow": "blend"})
 
 
 def without_effect(follow: str, bundle: Bundle) -> str:
@@ -54,7 +47,7 @@ class PrefixReader:
         self.rows = spec.shape[1]
         self._rows = np.zeros(spec.shape, np.float32)
         self._committed = np.zeros(1, np.int64)
-        self._mean, self._std = np.asarray(output.mean, np.float32), np.asarray(output.std, np.float32)
+        self._mean, self._std = (np.asarray(row, np.float32) for row in output.scale())
         length = {spec.length: self._committed} if spec.length else {}
         self.tensors: dict[str, NDArray[Any]] = {spec.name: self._rows, **length}
         """What the model is given, the same arrays for ever."""
