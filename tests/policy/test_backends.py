@@ -96,7 +96,7 @@ def test_every_backend_gives_the_same_answer_whatever_the_order_of_its_inputs(de
 
 @pytest.mark.slow
 @needs_compiler
-def test_a_compiled_package_gives_the_same_answer_and_checks_its_inputs(demo, answers):
+def test_a_compiled_package_gives_the_same_answer_and_is_for_this_machine_alone(demo, answers, monkeypatch):
     model = demo("aot")
     backend = load(model, "aot")
     assert_gives(backend, answers)
@@ -106,6 +106,19 @@ def test_a_compiled_package_gives_the_same_answer_and_checks_its_inputs(demo, an
     with pytest.raises(BackendError, match="torch got float32 of shape"):
         backend.run(inputs | {"scan": inputs["scan"][:, :45]})
     backend.close()
+    elsewhere = torch.cpu.get_capabilities() | {"sse2": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: elsewhere)
+    with pytest.raises(BackendError, match="a processor with sse2, which this one has not"):
+        load(model, "aot")
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_package_that_does_not_say_what_it_takes_is_refused(tmp_path):
+    program = torch.export.export(torch.nn.ReLU(), (torch.zeros(1, 4),))
+    torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "model.pt2"))
+    with pytest.raises(BackendError, match=r"compile it with .*compile_package"):
+        load_backend("torch", Model(tmp_path / "model.pt2", "float32", ("actions",), 1))
 
 
 @needs_gpu
@@ -211,6 +224,37 @@ def test_a_policy_of_torch_s_gives_chunks(tmp_path, form):
     np.testing.assert_allclose(chunk.actions, np.full((4, 2), 2.0) * [0.5, 4.0] + [1.0, 2.0], rtol=1e-5)
     assert chunk.collision == pytest.approx(0.5)
     policy.close()
+
+
+class Converting(torch.nn.Module):
+    """Asserts, once it is exported, that what it converts is float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 2)
+
+    def forward(self, scan):
+        return self.layer(scan).to(torch.float64).to(torch.float32)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_program_that_converts_types_runs_in_another_precision(tmp_path, precision):
+    net, scan = Converting(), torch.ones(1, 4)
+    torch.export.save(torch.export.export(net, (scan,)), tmp_path / "model.pt2")
+    backend = load_backend("torch", Model(tmp_path / "model.pt2", precision, ("actions",), 1))
+    given = backend.run({"scan": scan.numpy()})["actions"]
+    np.testing.assert_allclose(given, net(scan).detach(), rtol=0, atol=TOLERANCE[precision])
+
+
+def test_half_floats_go_in_and_out_as_float32(tmp_path):
+    net, scan = torch.nn.Linear(4, 2).to(torch.bfloat16), torch.ones(1, 4)
+    program = torch.export.export(net, (scan.to(torch.bfloat16),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    backend = load_backend("torch", Model(tmp_path / "model.pt2", "bfloat16", ("actions",), 1))
+    assert {spec.dtype for spec in backend.describe().inputs.values()} == {"float32"}
+    given = backend.run({"input": scan.numpy()})["actions"]
+    assert given.dtype == np.float32
+    np.testing.assert_allclose(given, net(scan.to(torch.bfloat16)).float().detach(), rtol=0, atol=2e-2)
 
 
 def test_outputs_that_could_be_any_are_refused(tmp_path):

@@ -6,11 +6,14 @@ Each attack is first shown to work on torch itself: it makes a folder, by which 
 import json
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch.export.pt2_archive._package import load_pt2
 
 from vlad.policy.backends import BackendError, Model, load_backend
@@ -200,6 +203,34 @@ def test_what_only_torch_s_own_checks_stop_is_refused_as_well(saved, noticed, at
     with pytest.raises(BackendError, match=r"changed\.pt2: (uses the operator|has|takes or gives)"):
         load(path)
     assert not noticed.exists()
+
+
+def places(value, where=()):
+    """The way to every text in a program that is neither a note nor an argument."""
+    if isinstance(value, str):
+        yield where
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key not in ("metadata", "torch_version", "as_string", "as_strings"):
+                yield from places(item, (*where, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from places(item, (*where, index))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_text_that_is_no_name_is_let_in_nowhere(saved, data):
+    program = record(saved, PROGRAM)
+    *way, last = data.draw(st.sampled_from(sorted(places(program), key=str)))
+    text = data.draw(st.text(min_size=1).filter(lambda text: not re.fullmatch(r"[A-Za-z0-9_.]*", text)))
+    part = program
+    for key in way:
+        part = part[key]
+    part[last] = text
+    path = rewrite(saved, {PROGRAM: json.dumps(program)})
+    with pytest.raises((BackendError, ValueError)):
+        check(path)
 
 
 def whole_module(path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import types
+import weakref
 
 import numpy as np
 
@@ -23,8 +24,10 @@ class Machine:
         self.version, self.gpu, self.driver = version, gpu, driver
         self.calls = []
         """What was asked of the GPU, in order."""
-        self.memory, self.pinned, self.streams = {}, [], {}
+        self.memory, self.pinned, self.streams = {}, [], weakref.WeakValueDictionary()
         """What is allocated: address -> bytes, and the host's; handle -> stream."""
+        self.leaked = []
+        """Streams that ended where their context was not current, or was gone."""
         self.contexts = []
         """Alive."""
         self.builds, self.configs, self.flags = 0, [], []
@@ -102,12 +105,14 @@ def make_cuda(machine):
             self.work.clear()
 
         def __del__(self):
-            if getattr(self, "context", None) in machine.contexts and machine.stack[-1:] != [self.context]:
-                machine.calls.append(("leaked", "Stream"))
+            if hasattr(self, "handle") and machine.stack[-1:] != [self.context]:
+                machine.leaked.append(self.handle)
 
     class DeviceAllocation:
         def __init__(self, size):
             self.context = machine.now("mem_alloc", size)
+            if size == 0:
+                raise Error("cuMemAlloc failed: invalid argument")
             self.address = 4096 * (1 + len(machine.calls))
             machine.memory[self.address] = bytearray(size)
 

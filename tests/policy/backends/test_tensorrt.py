@@ -94,7 +94,8 @@ def assert_left_nothing(machine):
     assert machine.stack == []
     assert machine.memory == {}
     assert machine.pinned == []
-    assert "leaked" not in names(machine)
+    assert machine.leaked == []
+    assert not machine.streams
 
 
 def test_a_plan_and_an_onnx_file_run_on_every_version(machine, tmp_path):
@@ -213,7 +214,7 @@ def test_open_inputs_are_built_for_the_shapes_that_will_come_and_fixed_ones_need
     assert robot.configs[-1].profiles == [{name: (shape,) * 3 for name, shape in SHAPES.items()}]
     load(onnx(tmp_path)).close()
     assert robot.configs[-1].profiles == []
-    with pytest.raises(BackendError, match="input 'tokens' of open size that the manifest does not have"):
+    with pytest.raises(BackendError, match="input 'tokens' of open size, and the manifest does not say"):
         load(onnx(tmp_path, OPEN, shapes={"image": (1, 3, 2, 2)}))
     assert_left_nothing(robot)
 
@@ -380,8 +381,12 @@ def test_inputs_that_do_not_fit_are_refused_before_the_gpu_sees_them(robot, tmp_
     backend = load(plan(tmp_path, robot))
     with pytest.raises(BackendError, match="got no input tokens"):
         backend.run({"image": INPUTS["image"]})
-    with pytest.raises(BackendError, match=r"does not take 'tokens' of shape \(1, 5\) \(tokens: static dim"):
-        backend.run(INPUTS | {"tokens": np.zeros((1, 5), np.int64)})
+    for _ in range(2):
+        with pytest.raises(BackendError) as refused:
+            backend.run(INPUTS | {"tokens": np.zeros((1, 5), np.int64)})
+        assert "does not take 'tokens' of shape (1, 5) (tokens: static dimension mismatch)" in str(
+            refused.value
+        )
     with pytest.raises(BackendError, match="Cannot cast"):
         backend.run(INPUTS | {"tokens": np.zeros((1, 4))})
     assert "execute_async_v3" not in names(robot)

@@ -21,6 +21,8 @@ _PROVIDERS = {
 }
 """The setting -> ONNX Runtime's name of the provider, and the package that has it."""
 
+_ON_GPU = frozenset({"cuda", "tensorrt"})
+
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -108,7 +110,7 @@ def _options(model: Model) -> ort.SessionOptions:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    if model.onnx.arena_mb:
+    if model.onnx.arena_mb and not _ON_GPU.intersection(model.onnx.providers):
         _limit_host_memory(model.onnx.arena_mb)
         options.add_session_config_entry("session.use_env_allocators", "1")
     return options

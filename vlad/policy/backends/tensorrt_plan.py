@@ -158,8 +158,8 @@ def _shape_of(name: str, model: Model) -> tuple[int, ...]:
     """The one shape that an open input will ever have here: the plan is made for it alone."""
     if name not in model.shapes:
         raise BackendError(
-            f"{model.path}: takes an input {name!r} of open size that the manifest does not have; add it to "
-            f"[[inputs]]"
+            f"{model.path}: takes an input {name!r} of open size, and the manifest does not say which; add "
+            f"it to [[inputs]], or export the model with fixed sizes"
         )
     return model.shapes[name]
 

@@ -1,8 +1,8 @@
 """PyTorch on the CPU or a GPU: exported programs, packages of AOTInductor and TorchScript.
 
-Where the manifest's precision is a half float, a float32 model computes in it (autocast). Half floats go in
-and out as float32: NumPy has no bfloat16. On a GPU, warm-up captures the run as a CUDA graph: replaying it
-costs one launch for all kernels.
+Where the manifest's precision is a half float, a float32 model computes in it (autocast); one whose weights
+are half floats already is quicker. Half floats go in and out as float32: NumPy has no bfloat16. On a GPU,
+warm-up captures the run as a CUDA graph: replaying it costs one launch for all kernels.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 _HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+_HALVES = frozenset(_HALF.values())
 
 # What torch raises on a file or an input that it cannot use.
 _FAILURES = (
@@ -65,9 +67,9 @@ class TorchBackend:
             ) from error
         self._casts = {name: _HALF.get(spec.dtype or "") for name, spec in self._network.inputs.items()}
         self._bound: dict[str, tuple[NDArray[Any], Tensor]] = {}
-        self._call = self._network.call
-        self._moves = self._device.type != "cpu"
-        self._captures = self._moves and kind != "aot"
+        moved = self._device.type != "cpu" or any(self._casts.values())
+        self._call = self._place_and_call if moved else self._network.call
+        self._captures = self._device.type != "cpu" and kind != "aot"
         outputs = self._network.outputs
         specs = dict.fromkeys(self._wanted, _UNKNOWN) if outputs is None else self._by_name(outputs)
         self._description = Description(
@@ -86,7 +88,8 @@ class TorchBackend:
             self._captures = False
             try:
                 with torch.inference_mode(), self._precision():
-                    self._call = _Captured(self._network, self._tensors(inputs), self._device).replay
+                    placed = self._placed(self._tensors(inputs))
+                    self._call = _Captured(self._network, placed, self._device).replay
             except RuntimeError as error:
                 log.warning("%s: runs without a CUDA graph: %s", self._path, error)
 
@@ -105,22 +108,23 @@ class TorchBackend:
     def close(self) -> None:
         self._bound.clear()
         del self._call, self._network
-        if self._moves:
+        if self._device.type != "cpu":
             torch.cuda.empty_cache()
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         if self._half is None:
             return contextlib.nullcontext()
-        return torch.autocast(self._device.type, dtype=self._half)
+        # The cache would be gone, and a captured graph would still read the weights in it.
+        return torch.autocast(self._device.type, dtype=self._half, cache_enabled=False)
 
     def _tensors(self, inputs: Tensors) -> list[Tensor]:
-        """The inputs in the network's order, where it runs. BackendError where one does not fit."""
+        """The inputs in the network's order. BackendError where one does not fit."""
         tensors = []
-        for name, cast in self._casts.items():
+        for name in self._casts:
             array, tensor = self._bound.get(name, (None, None))
             if tensor is None or inputs.get(name) is not array:
                 tensor = self._bind(name, inputs)
-            tensors.append(tensor.to(self._device, cast) if self._moves or cast else tensor)
+            tensors.append(tensor)
         return tensors
 
     def _bind(self, name: str, inputs: Tensors) -> Tensor:
@@ -136,6 +140,14 @@ class TorchBackend:
         tensor = torch.from_numpy(array)
         self._bound[name] = array, tensor
         return tensor
+
+    def _placed(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The same where the network runs, in the types that it takes."""
+        pairs = zip(tensors, self._casts.values(), strict=True)
+        return [tensor.to(self._device, cast) for tensor, cast in pairs]
+
+    def _place_and_call(self, tensors: list[Tensor]) -> Any:
+        return self._network.call(self._placed(tensors))
 
     def _by_name(self, results: Mapping[str, _T] | Sequence[_T]) -> Mapping[str, _T]:
         """The outputs as the model names them, or the wanted ones in their order where it names none."""
@@ -168,11 +180,12 @@ class _Captured:
                 for _ in range(_WARM_RUNS):
                     network.call(self._inputs)
             torch.cuda.current_stream().wait_stream(stream)
-            with torch.cuda.graph(self._graph):
+            # In another mode the capture would make the calls of a policy fail that another thread runs.
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._outputs = network.call(self._inputs)
 
     def replay(self, tensors: list[Tensor]) -> Any:
-        """The outputs, which the next replay overwrites."""
+        """The outputs for these inputs, which may lie on the host; the next replay overwrites them."""
         for static, tensor in zip(self._inputs, tensors, strict=True):
             static.copy_(tensor)
         self._graph.replay()
@@ -227,6 +240,6 @@ def _as_float32(spec: TensorSpec) -> TensorSpec:
 
 
 def _on_host(tensor: Tensor) -> NDArray[Any]:
-    wide = tensor.float() if tensor.dtype in _HALF.values() else tensor
-    array: NDArray[Any] = wide.cpu().numpy()
+    wide = tensor.float() if tensor.dtype in _HALVES else tensor
+    array: NDArray[Any] = (wide.cpu() if wide.is_cuda else wide).numpy()
     return array

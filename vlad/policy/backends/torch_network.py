@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import torch
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
-from torch.export.pt2_archive._package import load_pt2
 from torch.utils import _pytree as pytree
 
 from vlad.policy.backends import TensorSpec
@@ -38,6 +37,8 @@ def load_program(path: Path, device: torch.device, half: bool) -> Network:
     `torch.export.load` is not used: what it cannot read, it reads again as an older form, by unpickling. With
     `half`, what the program asserts of types in between is left out: they will be others.
     """
+    from torch.export.pt2_archive._package import load_pt2  # takes seconds: only for a model that needs it
+
     program = load_pt2(str(path)).exported_programs["model"]
     if device.type != "cpu":
         program = move_to_device_pass(program, device)
@@ -92,8 +93,9 @@ def _spec(name: str, value: Any) -> TensorSpec:
 
 
 def _forget_types(program: ExportedProgram) -> None:
-    graph = program.graph
-    for node in list(graph.nodes):
-        if node.target is torch.ops.aten._assert_tensor_metadata.default:
-            graph.erase_node(node)
-    program.graph_module.recompile()
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in list(module.graph.nodes):
+                if node.target is torch.ops.aten._assert_tensor_metadata.default:
+                    module.graph.erase_node(node)
+            module.recompile()

@@ -18,37 +18,40 @@ from vlad.policy.backends import BackendError, TensorSpec
 from vlad.policy.backends.torch_network import Network, Outputs, signature
 
 _KEY = "vlad"
+_MODEL = "model"
 
 
 def compile_package(program: ExportedProgram, path: Path) -> None:
     """Compile `program` on this machine, for this machine, and write the package; needs a C++ compiler."""
+    from torch._inductor import aoti_compile_and_package
+
     inputs, outputs = signature(program)
-    described = {"inputs": _plain(inputs), "outputs": _plain(outputs), "named": isinstance(outputs, Mapping)}
-    torch._inductor.aoti_compile_and_package(
-        program,
-        package_path=str(path),
-        inductor_configs={
-            "aot_inductor.metadata": {_KEY: json.dumps(described)},
-            "cpp.dynamic_threads": True,
-        },
-    )
+    described = {
+        "inputs": _plain(inputs),
+        "outputs": _plain(outputs),
+        "named": isinstance(outputs, Mapping),
+        "processor": _processor(),
+        "gpu": _gpu(None),
+    }
+    settings = {"aot_inductor.metadata": {_KEY: json.dumps(described)}, "cpp.dynamic_threads": True}
+    aoti_compile_and_package(program, package_path=str(path), inductor_configs=settings)
 
 
 def load_package(path: Path, device: torch.device) -> Network:
     """The compiled model; BackendError where it is for another machine or does not say what it takes."""
+    # What torch has for this loads its whole compiler first, which takes seconds and is of no use.
     loader: Any = torch._C._aoti.AOTIModelPackageLoader
-    metadata = loader.load_metadata_from_package(str(path), "model")
-    _check_machine(path, device, metadata)
-    described = metadata.get(_KEY)
-    if described is None:
+    metadata = loader.load_metadata_from_package(str(path), _MODEL)
+    if _KEY not in metadata:
         raise BackendError(
             f"{path}: does not say what it takes and gives; "
             f"compile it with vlad.policy.backends.torch_package.compile_package"
         )
-    inputs, outputs = _read(json.loads(described))
+    described = json.loads(metadata[_KEY])
+    _check_machine(path, device, metadata["AOTI_DEVICE_KEY"], described)
+    inputs, outputs = _read(described)
     names = list(outputs) if isinstance(outputs, Mapping) else []
-    index = -1 if device.index is None else device.index
-    runner = torch._inductor.aoti_load_package(str(path), device_index=index).loader
+    runner = loader(str(path), _MODEL, False, 1, -1 if device.index is None else device.index)
 
     def call(tensors: list[torch.Tensor]) -> Any:
         results = runner.boxed_run(tensors)
@@ -57,21 +60,37 @@ def load_package(path: Path, device: torch.device) -> Network:
     return Network(call, inputs, outputs)
 
 
-def _check_machine(path: Path, device: torch.device, metadata: Mapping[str, str]) -> None:
+def _check_machine(path: Path, device: torch.device, made_for: str, described: dict[str, Any]) -> None:
     """Machine code for another processor would end the daemon at the first instruction that it lacks."""
-    from torch._inductor.codecache import get_device_information
-
-    made_for = metadata["AOTI_DEVICE_KEY"]
     if made_for != device.type:
         raise BackendError(
             f"{path}: is compiled for {made_for!r}, policy.device is {str(device)!r}; "
             f"set that, or compile it again"
         )
-    here = get_device_information(made_for)
-    for key, value in here.items():
-        if (found := metadata.get(key, value)) != value:
-            raise BackendError(f"{path}: is compiled for {found!r}, this machine is {value!r} ({key}); "
-                               f"compile it on this machine")  # fmt: skip
+    if absent := set(described["processor"]) - set(_processor()):
+        raise BackendError(
+            f"{path}: is compiled for a processor with {', '.join(sorted(absent))}, which this one has not; "
+            f"compile it on this machine"
+        )
+    if made_for != "cpu" and described["gpu"] != (gpu := _gpu(device)):
+        raise BackendError(
+            f"{path}: is compiled for a GPU of compute capability {described['gpu']}, this one has {gpu}; "
+            f"compile it on this machine"
+        )
+
+
+def _processor() -> list[str]:
+    """The abilities of this machine's processor, all of which the compiler may use."""
+    abilities = torch.cpu.get_capabilities()
+    return [str(abilities["architecture"]), *sorted(name for name, has in abilities.items() if has is True)]
+
+
+def _gpu(device: torch.device | None) -> str:
+    """The compute capability of this GPU, or of the current one; empty where there is none."""
+    if not torch.cuda.is_available():
+        return ""
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"{major}.{minor}"
 
 
 def _plain(specs: Outputs) -> list[list[Any]]:
