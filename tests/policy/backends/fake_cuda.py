@@ -24,10 +24,10 @@ class Machine:
         self.version, self.gpu, self.driver = version, gpu, driver
         self.calls = []
         """What was asked of the GPU, in order."""
-        self.memory, self.pinned, self.streams = {}, [], weakref.WeakValueDictionary()
-        """What is allocated: address -> bytes, and the host's; handle -> stream."""
+        self.memory, self.pinned, self.streams = {}, set(), weakref.WeakValueDictionary()
+        """What is allocated: address -> bytes, and identities of the host's; handle -> stream."""
         self.leaked = []
-        """Streams that ended where their context was not current, or was gone."""
+        """Objects that ended where their context was not current, or was gone."""
         self.contexts = []
         """Alive."""
         self.builds, self.configs, self.flags = 0, [], []
@@ -41,6 +41,13 @@ class Machine:
         if not hasattr(self._stacks, "contexts"):
             self._stacks.contexts = []
         return self._stacks.contexts
+
+    def ends(self, thing):
+        """An object is destroyed; whether it gives back what it holds."""
+        if self.stack[-1:] == [thing.context]:
+            return True
+        self.leaked.append(type(thing).__name__)
+        return False
 
     def now(self, call, *details, context=None):
         """Note a call, which needs a context: that one, where it is said."""
@@ -105,8 +112,8 @@ def make_cuda(machine):
             self.work.clear()
 
         def __del__(self):
-            if hasattr(self, "handle") and machine.stack[-1:] != [self.context]:
-                machine.leaked.append(self.handle)
+            if hasattr(self, "handle"):
+                machine.ends(self)
 
     class DeviceAllocation:
         def __init__(self, size):
@@ -123,14 +130,22 @@ def make_cuda(machine):
             machine.now("mem_free", context=self.context)
             del machine.memory[self.address]
 
+        def __del__(self):
+            if getattr(self, "address", None) in machine.memory and machine.ends(self):
+                del machine.memory[self.address]
+
     class PagelockedHostAllocation:
         def __init__(self, size):
             self.context = machine.now("mem_host_alloc", size)
-            machine.pinned.append(self)
+            machine.pinned.add(id(self))
 
         def free(self):
             machine.now("mem_host_free", context=self.context)
-            machine.pinned.remove(self)
+            machine.pinned.remove(id(self))
+
+        def __del__(self):
+            if id(self) in machine.pinned and machine.ends(self):
+                machine.pinned.remove(id(self))
 
     class PinnedArray:
         """An array whose base is the allocation: NumPy lets only C make one."""

@@ -90,6 +90,9 @@ def make_tensorrt(machine):
             self._tensors = {**plan["inputs"], **plan["outputs"]}
             self.context = machine.stack[-1]
 
+        def __del__(self):
+            machine.ends(self)
+
         @property
         def num_io_tensors(self):
             return len(self._tensors)
@@ -254,6 +257,10 @@ def make_tensorrt(machine):
     class Builder:
         def __init__(self, logger):
             self._logger = logger
+            self.context = machine.stack[-1]
+
+        def __del__(self):
+            machine.ends(self)
 
         def create_network(self, flags=0):
             machine.flags = [flag.name for flag in flags_type if flags & 1 << int(flag)]

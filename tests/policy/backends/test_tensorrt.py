@@ -93,7 +93,7 @@ def assert_left_nothing(machine):
     assert machine.contexts == []
     assert machine.stack == []
     assert machine.memory == {}
-    assert machine.pinned == []
+    assert machine.pinned == set()
     assert machine.leaked == []
     assert not machine.streams
 
@@ -375,6 +375,7 @@ def test_what_fails_in_a_run_says_so_and_the_next_run_may_do_better(robot, tmp_p
     robot.fails.clear()
     assert (backend.run(INPUTS)["actions"] == SUM).all()
     backend.close()
+    assert_left_nothing(robot)
 
 
 def test_inputs_that_do_not_fit_are_refused_before_the_gpu_sees_them(robot, tmp_path):

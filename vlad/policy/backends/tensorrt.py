@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,10 +106,16 @@ class TensorrtBackend:
 
     @contextlib.contextmanager
     def _current(self) -> Iterator[None]:
-        """The context is this thread's within the block, and nobody's after it."""
+        """The context is this thread's within the block, and nobody's after it.
+
+        What fails in it leaves nothing to be destroyed later, without the context, with its traceback.
+        """
         self._cuda.push()
         try:
             yield
+        except (BackendError, cuda.Error, RuntimeError, TypeError) as error:
+            traceback.clear_frames(error.__traceback__)
+            raise
         finally:
             self._cuda.pop()
 
