@@ -306,7 +306,7 @@ def test_the_settings_file_has_every_key_with_its_default() -> None:
     examples = {"bundle", "curve_server_secret", "curve_clients", "backups", "relay", "server"}
     server = given["policy"]["server"]
     assert list(server) == list(ServerSettings.model_fields)
-    assert server["timeout_s"] == ServerSettings.model_validate(server | {"ca_file": None}).timeout_s == 0.1
+    assert server["timeout_s"] == ServerSettings.model_validate(server | {"ca_file": None}).timeout_s == 0.09
     for section, field in Settings.model_fields.items():
         default = SignalSettings(type="image") if section == "signals" else field.default
         known = given[section]["camera"] if section == "signals" else given[section]

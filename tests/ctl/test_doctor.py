@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from tests.ctl.conftest import Vladctl
 from tests.ctl.reports import fault, report, signal
 from tests.fake_daemon import Served
+from tools.benchmarks.rig import write_remote_policy
 from vlad.config import RealtimeSettings, load_settings
 from vlad.ctl.doctor.access import check_groups
 from vlad.ctl.doctor.daemon import check_daemon
@@ -192,6 +194,27 @@ def test_permissions_that_are_too_wide_are_problems(config: Path) -> None:
     assert f"chmod 600 {config.parent / 'key'}" in problems
     (config.parent / "key").unlink()
     assert "vladctl keys" in found(check_settings(config, settings, robot), "problem")
+
+
+def test_a_policy_s_server_is_looked_for(config: Path) -> None:
+    write_remote_policy(config.parent / "models" / "bench", "openpi", "camera", (48, 64))
+    other_axis = ROBOT[ROBOT.index("[axes") :].replace("linear_x", "angular_z")
+    (config.parent / "rover.toml").write_text(ROBOT + other_axis)
+    config.write_text(config.read_text() + '[policy]\nbundle = "models/bench"\n')
+    assert "which is not set -> write [policy.server]" in found(
+        check_bundle(*load_settings(config)), "problem"
+    )
+    (config.parent / "token").write_text("secret")
+    (config.parent / "token").chmod(0o644)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ws://127.0.0.1:{server.getsockname()[1]}"
+        config.write_text(
+            f'{config.read_text()}[policy.server]\naddress = "{address}"\ntoken_file = "token"\n'
+        )
+        findings = list(check_bundle(*load_settings(config)))
+    assert f"{address}: can be connected to" in found(iter(findings), "ok")
+    assert "everybody may read the server's key -> chmod o-r" in found(iter(findings), "problem")
+    assert f"{address}: Connection refused" in found(check_bundle(*load_settings(config)), "warning")
 
 
 def test_a_bundle_that_would_be_refused_is_a_problem(config: Path) -> None:

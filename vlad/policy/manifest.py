@@ -65,6 +65,19 @@ class Output(Normalised):
         return self
 
 
+class EncoderTable(Table):
+    """A model in front of the model, run by the same backend, and only when its inputs have changed.
+
+    `inputs` are names of [[inputs]], `outputs` are inputs of the main model. The outcomes for the last
+    `remembers` different inputs are kept: many for an instruction, one for a picture.
+    """
+
+    model: Word
+    inputs: Words
+    outputs: Words
+    remembers: Annotated[int, Field(ge=1, le=64)] = 1
+
+
 class Manifest(Table):
     """All of policy.toml. `files` has the SHA-256 of every other file, by its path in the folder."""
 
@@ -80,12 +93,15 @@ class Manifest(Table):
     files: dict[Word, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
     inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
     output: Output
+    encoders: tuple[EncoderTable, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _agrees(self) -> Manifest:
         reasons = repeated("inputs", tuple(item.name for item in self.inputs))
         named = [("model", self.model)] if self.model else []
+        named += [("model of an encoder", encoder.model) for encoder in self.encoders]
+        reasons += self._unfit_encoders()
         named += [
             (f"tokenizer of {item.name}", item.tokenizer)
             for item in self.inputs
@@ -96,3 +112,16 @@ class Manifest(Table):
         ]
         refuse(reasons)
         return self
+
+    def _unfit_encoders(self) -> list[str]:
+        known = [item.name for item in self.inputs]
+        given = tuple(name for encoder in self.encoders for name in encoder.outputs)
+        reasons = repeated("the outputs of encoders", given)
+        if clash := sorted({*known} & {*given}):
+            reasons.append(f"encoders give {', '.join(clash)}, which [[inputs]] have too; rename it")
+        for encoder in self.encoders:
+            if unknown := [name for name in encoder.inputs if name not in known]:
+                reasons.append(
+                    f"encoder {encoder.model}: no input {', '.join(unknown)} in [[inputs]]; add it"
+                )
+        return reasons

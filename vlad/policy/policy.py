@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,9 +23,17 @@ from vlad.policy.backends import (
     load_backend,
 )
 from vlad.policy.bundle import Bundle, BundleRefused
+from vlad.policy.encoders import Encoded, Encoder
 from vlad.policy.inputs import ImageInput, InstructionInput
 from vlad.policy.manifest import Output
-from vlad.policy.preprocess import History, ObservationError, Reader, instruction_text, make_reader
+from vlad.policy.preprocess import (
+    History,
+    ObservationError,
+    Reader,
+    TokenReader,
+    instruction_text,
+    make_reader,
+)
 from vlad.policy.tokenizer import TokenizerError
 
 _WARM_RUNS = 7
@@ -50,6 +59,8 @@ class Policy:
         self.bundle = bundle
         self.lost = ""
         """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
+        self.memory_mb = 0
+        """What this process grew by when it was opened."""
         manifest = bundle.manifest
         self._is_remote = manifest.backend in REMOTE
         self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.inputs))
@@ -147,6 +158,17 @@ class Policy:
             uncertainty=_head(outputs, manifest.output.uncertainty),
         )
 
+    def remembered(self) -> dict[str, dict[str, int]]:
+        """How often what a reader or an encoder had made before could be used again, by its name."""
+        found = {
+            spec.name: reader.hits_and_misses()
+            for spec, reader in zip(self.bundle.manifest.inputs, self._readers, strict=True)
+            if isinstance(reader, TokenReader)
+        }
+        if isinstance(self._backend, Encoded):
+            found |= {encoder.name: (encoder.hits, encoder.misses) for encoder in self._backend.encoders}
+        return {name: {"hits": hits, "misses": misses} for name, (hits, misses) in found.items()}
+
     def close(self) -> None:
         """Give back the model's memory and devices."""
         self._backend.close()
@@ -187,9 +209,21 @@ def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
         onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
         server=settings.server,
     )
+    opened: list[Backend] = []
     try:
-        return load_backend(manifest.backend, model)
+        opened.append(load_backend(manifest.backend, model))
+        for table in manifest.encoders:
+            encoder = replace(model, path=bundle.folder / table.model, outputs=table.outputs)
+            opened.append(load_backend(manifest.backend, encoder))
+        if not manifest.encoders:
+            return opened[0]
+        return Encoded(opened[0], [
+            Encoder(table.model, backend, table.inputs, table.remembers)
+            for table, backend in zip(manifest.encoders, opened[1:], strict=True)
+        ])  # fmt: skip
     except BackendError as error:
+        for backend in opened:
+            backend.close()
         raise BundleRefused([str(error)]) from error
 
 

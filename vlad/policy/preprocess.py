@@ -27,7 +27,7 @@ from vlad.policy.inputs import (
 from vlad.policy.pictures import ImageReader, ObservationError
 from vlad.policy.tokenizer import InstructionTokenizer
 
-__all__ = ["History", "ObservationError", "Reader", "instruction_text", "make_reader"]
+__all__ = ["History", "ObservationError", "Reader", "TokenReader", "instruction_text", "make_reader"]
 
 _ANGLE_SLACK_RAD = 1e-6
 _AXES = ("x", "y", "z")
@@ -216,6 +216,10 @@ class TokenReader:
 
     def read(self, data: Data) -> None:
         self.buffer[0] = self._tokenizer.encode(_told(self._signal, data))
+
+    def hits_and_misses(self) -> tuple[int, int]:
+        """How often the ids of an instruction were known already, and how often not."""
+        return self._tokenizer.encode.cache_info()[:2]
 
 
 class TextReader:
