@@ -32,6 +32,10 @@ BACKENDS: dict[str, str] = {
 REMOTE: frozenset[str] = frozenset({"openpi", "groot"})
 """Those of them whose model runs on a server: their bundles have no model file."""
 
+LOCKING: frozenset[str] = frozenset({"torch"})
+"""Those of them that hold Python's lock while they read a model: for each tensor, or for all of the file; a
+hundred megabytes take 80 ms."""
+
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
 
