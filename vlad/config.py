@@ -158,8 +158,11 @@ class PolicySettings(Section):
     """One that takes longer than this is given up."""
     max_chunk_age_s: Positive = 1.0
     """A chunk made from a frame older than this is not followed any more."""
-    blend_s: NotNegative = 0.1
-    """Joining a new chunk to the old: the difference is faded out over this time."""
+    follow: Literal["latest", "ensemble", "blend", "rtc"] = "blend"
+    """How a new chunk is merged with what was planned before: it alone counts, all that overlap are averaged,
+    it fades in, or the policy itself goes on from what will be done until it has answered."""
+    blend_s: NotNegative = 0.2
+    """A new chunk fades in over this time, where it does."""
     threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     memory_mb: Annotated[int, Field(ge=0, strict=True)] = 0
     """A bundle that takes more of this computer's memory is refused; 0: one that takes more than is free."""

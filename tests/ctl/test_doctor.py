@@ -263,3 +263,11 @@ def test_keys_are_private_whole_and_never_replaced(vladctl: Vladctl, tmp_path: P
     assert (folder / "server.key_secret").read_bytes() == before
     assert vladctl("keys", str(folder), "../x").returncode == 1
     assert vladctl("keys", "/proc/x").returncode == 1
+
+
+def test_real_time_chunking_with_a_policy_that_cannot_is_a_warning() -> None:
+    settings, robot = load_settings(Path(__file__).parents[2] / "etc" / "demo.toml")
+    assert not list(found(check_bundle(settings, robot), "warning"))
+    wanted = settings.policy.model_copy(update={"follow": "rtc"})
+    warnings = found(check_bundle(settings.model_copy(update={"policy": wanted}), robot), "warning")
+    assert 'no input of the kind prefix, so its chunks are joined as with "blend" -> use a bundle' in warnings

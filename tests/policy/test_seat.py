@@ -48,6 +48,7 @@ class Rig:
         self.seat = Seat(
             self.settings, ROBOT, self.clock, self.latest, Sources(Rules(ROBOT, self.settings)), self.chunks,
             lambda: self.came.append(self.chunks.take()), lambda: self.armed,
+            ahead=lambda *_: None,
         )  # fmt: skip
         self.tasks = [asyncio.create_task(self.seat.run()), asyncio.create_task(self.feed())]
 

@@ -13,6 +13,7 @@ from tools.benchmarks.report import at_least, at_most, percentiles
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = {
+    "chunks": ["--worlds", "1"],
     "faults": ["--signals", "camera", "--kinds", "off"],
     "jitter": ["--seconds", "1"],
     "kill": ["--kill", "1", "--freeze", "1", "--gil", "1"],

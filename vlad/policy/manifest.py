@@ -16,6 +16,8 @@ from vlad.policy.inputs import (
     InstructionInput,
     Normalised,
     Positive,
+    PrefixInput,
+    SignalInput,
     Table,
     Word,
     Words,
@@ -96,9 +98,20 @@ class Manifest(Table):
     encoders: tuple[EncoderTable, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def sampled(self) -> tuple[SignalInput, ...]:
+        """The inputs that are made from signals."""
+        return tuple(item for item in self.inputs if not isinstance(item, PrefixInput))
+
+    @property
+    def prefix(self) -> PrefixInput | None:
+        """The input that says what will be done in the meantime, if the model takes it."""
+        return next((item for item in self.inputs if isinstance(item, PrefixInput)), None)
+
     @model_validator(mode="after")
     def _agrees(self) -> Manifest:
-        reasons = repeated("inputs", tuple(item.name for item in self.inputs))
+        lengths = [self.prefix.length] if self.prefix and self.prefix.length else []
+        reasons = repeated("inputs", (*(item.name for item in self.inputs), *lengths)) + self._unfit_prefix()
         named = [("model", self.model)] if self.model else []
         named += [("model of an encoder", encoder.model) for encoder in self.encoders]
         reasons += self._unfit_encoders()
@@ -112,6 +125,20 @@ class Manifest(Table):
         ]
         refuse(reasons)
         return self
+
+    def _unfit_prefix(self) -> list[str]:
+        if self.prefix is None:
+            return []
+        reasons = [] if self.sampled else ["inputs has a prefix alone; a policy must read a signal"]
+        if len(self.inputs) - len(self.sampled) > 1:
+            reasons.append("inputs has more than one prefix")
+        _, rows, columns = self.prefix.shape
+        if rows > self.output.horizon or columns != len(self.output.names):
+            reasons.append(
+                f"input {self.prefix.name!r}: has {rows} rows of {columns} numbers; a prefix has at most the "
+                f"{self.output.horizon} rows of the output, {len(self.output.names)} numbers each"
+            )
+        return reasons
 
     def _unfit_encoders(self) -> list[str]:
         known = [item.name for item in self.inputs]

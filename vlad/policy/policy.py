@@ -26,6 +26,7 @@ from vlad.policy.bundle import Bundle, BundleRefused
 from vlad.policy.encoders import Encoded, Encoder
 from vlad.policy.inputs import ImageInput, InstructionInput
 from vlad.policy.manifest import Output
+from vlad.policy.prefix import Ahead, Prefix, PrefixReader
 from vlad.policy.preprocess import (
     History,
     ObservationError,
@@ -63,13 +64,13 @@ class Policy:
         """What this process grew by when it was opened."""
         manifest = bundle.manifest
         self._is_remote = manifest.backend in REMOTE
-        self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.inputs))
+        self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.sampled))
         """The signals that it needs, all of them, for each inference."""
-        images = [spec.signal for spec in manifest.inputs if isinstance(spec, ImageInput)]
+        images = [spec.signal for spec in manifest.sampled if isinstance(spec, ImageInput)]
         self.trigger = (images or list(self.topics))[0]
         """The signal whose new sample is worth an inference: the first image, else the first input."""
         self.instruction_topic = next(
-            (spec.signal for spec in manifest.inputs if isinstance(spec, InstructionInput)), ""
+            (spec.signal for spec in manifest.sampled if isinstance(spec, InstructionInput)), ""
         )
         """The signal with the instruction; empty where the policy takes none."""
         states = [topic for topic in self.topics if topic != self.instruction_topic]
@@ -81,9 +82,10 @@ class Policy:
         self._readers = _readers(bundle)
         self._histories = [reader for reader in self._readers if isinstance(reader, History)]
         self._stamp_ns = 0
+        self._prefix = PrefixReader(manifest.prefix, manifest.output) if manifest.prefix else None
         self._inputs: Tensors = {
-            spec.name: reader.buffer for spec, reader in zip(manifest.inputs, self._readers, strict=True)
-        }
+            spec.name: reader.buffer for spec, reader in zip(manifest.sampled, self._readers, strict=True)
+        } | (self._prefix.tensors if self._prefix else {})
         self._backend = backend or _load(bundle, settings or PolicySettings())
         if reasons := _mismatches(self._backend, self._inputs, bundle):
             self._backend.close()
@@ -121,7 +123,16 @@ class Policy:
         if reasons := _bad_outputs(self._backend.run(self._inputs), self.bundle):
             raise self._misfit(reasons)
 
-    def infer(self, samples: Mapping[str, Sample]) -> Chunk:
+    def prefix(self, samples: Mapping[str, Sample], ahead: Ahead) -> Prefix | None:
+        """What will be done until `infer` has answered to these samples, where the model takes that.
+
+        `ahead` is the follower's; only in the thread of the follower.
+        """
+        if self._prefix is None:
+            return None
+        return ahead(self.stamp_ns(samples), self._step_ns, self._prefix.rows)
+
+    def infer(self, samples: Mapping[str, Sample], prefix: Prefix | None = None) -> Chunk:
         """What to do next, from the newest sample of each of `topics`.
 
         Stamped with the oldest of its images, or of all states where it has none. ObservationError where the
@@ -130,12 +141,14 @@ class Policy:
         if absent := [topic for topic in self.topics if topic not in samples]:
             raise ObservationError(f"no sample of {', '.join(absent)} yet")
         manifest = self.bundle.manifest
-        before_ns, self._stamp_ns = self._stamp_ns, min(samples[topic].stamp_ns for topic in self._dated)
+        before_ns, self._stamp_ns = self._stamp_ns, self.stamp_ns(samples)
         if self._stamp_ns - before_ns > _BREAK_NS:
             for history in self._histories:
                 history.forget()
-        for spec, reader in zip(manifest.inputs, self._readers, strict=True):
+        for spec, reader in zip(manifest.sampled, self._readers, strict=True):
             reader.read(samples[spec.signal].data)
+        if self._prefix is not None:
+            self._prefix.read(prefix)
         began_ns = self._clock.now_ns()
         outputs = self._backend.run(self._inputs)
         ready_ns = self._clock.now_ns()
@@ -162,12 +175,16 @@ class Policy:
         """How often what a reader or an encoder had made before could be used again, by its name."""
         found = {
             spec.name: reader.hits_and_misses()
-            for spec, reader in zip(self.bundle.manifest.inputs, self._readers, strict=True)
+            for spec, reader in zip(self.bundle.manifest.sampled, self._readers, strict=True)
             if isinstance(reader, TokenReader)
         }
         if isinstance(self._backend, Encoded):
             found |= {encoder.name: (encoder.hits, encoder.misses) for encoder in self._backend.encoders}
         return {name: {"hits": hits, "misses": misses} for name, (hits, misses) in found.items()}
+
+    def stamp_ns(self, samples: Mapping[str, Sample]) -> int:
+        """The time that a chunk made from these samples belongs to."""
+        return min(samples[topic].stamp_ns for topic in self._dated)
 
     def close(self) -> None:
         """Give back the model's memory and devices."""
@@ -193,7 +210,7 @@ def _head(outputs: Tensors, name: str | None) -> float | None:
 
 def _readers(bundle: Bundle) -> list[Reader]:
     try:
-        return [make_reader(spec, bundle.folder) for spec in bundle.manifest.inputs]
+        return [make_reader(spec, bundle.folder) for spec in bundle.manifest.sampled]
     except TokenizerError as error:
         raise BundleRefused([f"{error}; put the tokenizer.json of the training there"]) from error
 

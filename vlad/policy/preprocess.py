@@ -17,12 +17,12 @@ from vlad.policy.inputs import (
     TWIST_FIELDS,
     CloudInput,
     ImageInput,
-    Input,
     InstructionInput,
     JointInput,
     LaserInput,
     Normalised,
     OdometryInput,
+    SignalInput,
 )
 from vlad.policy.pictures import ImageReader, ObservationError
 from vlad.policy.tokenizer import InstructionTokenizer
@@ -46,7 +46,7 @@ class Reader(Protocol):
         ...
 
 
-def make_reader(spec: Input, folder: Path) -> Reader:
+def make_reader(spec: SignalInput, folder: Path) -> Reader:
     """The reader for one input of the bundle in `folder`; TokenizerError if its tokenizer cannot be used."""
     match spec:
         case ImageInput():

@@ -12,6 +12,7 @@ from vlad.config import ConfigError, ServerSettings, Settings, load_settings
 from vlad.ctl.doctor.finding import Finding
 from vlad.policy.backends import REMOTE
 from vlad.policy.bundle import BundleRefused, load_bundle
+from vlad.policy.prefix import without_effect
 from vlad.robot import Robot
 
 _CONNECT_S = 2.0
@@ -52,6 +53,9 @@ def check_bundle(settings: Settings, robot: Robot) -> Iterator[Finding]:
             yield Finding("problem", "policy", reason, "use a bundle made for this robot, or mend this one")
     else:
         yield Finding("ok", "policy", f"{bundle}: hashes, robot and signals match")
+        if reason := without_effect(settings.policy.follow, bundle):
+            what, mend = reason.split("; ", 1)
+            yield Finding("warning", "policy", what, mend)
         if bundle.manifest.backend in REMOTE:
             yield from check_server(settings.policy.server)
 
