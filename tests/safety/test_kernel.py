@@ -264,7 +264,9 @@ def test_disarm_brings_the_robot_to_rest_then_disarms():
     rig = Rig().driving(0.8, 2.0)
     rig.kernel.disarm("by test")
     speeds = []
-    while rig.tick().mode == "stopping":
+    for _ in range(200):
+        if rig.tick().mode != "stopping":
+            break
         assert rig.verdict.command_mode == "hold"
         speeds.append(float(rig.verdict.values[0]))
     assert np.diff(speeds).max() <= 0
@@ -464,7 +466,7 @@ def test_a_stop_that_nothing_confirms_escalates_to_category_1_only():
     modes = [rig.tick().command_mode for _ in range(400)]
     assert list(dict.fromkeys(modes)) == ["run", "hold", "stop1"]
     assert rig.verdict.mode == "stopping"
-    assert "stop_late" in rig.ids()
+    assert ("stop_late", "odometry") in refused(rig.verdict.faults)
 
 
 def test_a_stop_may_be_as_slow_as_the_margin_allows():
