@@ -58,14 +58,15 @@ def test_arming_before_the_first_tick_is_refused():
 
 def test_the_first_turn_of_all_may_be_one_between_two_ticks():
     rig = Rig()
-    rig.inputs = {"early": True, "computer": Computer(rig.now_ns, 0.1, 0.1, 0.1, 0.1, 40.0)}
+    rig.inputs = {"early": True}
     verdict = rig.tick()
     assert (verdict.mode, verdict.faults) == ("disarmed", ())
 
 
 def test_nothing_from_before_the_first_tick_is_held_against_the_robot():
     rig = Rig()
-    rig.inputs = {"missed_ticks": 1, "overflows": 9}
+    computer = Computer(rig.now_ns, 0.1, 0.1, 0.1, 0.1, 40.0)
+    rig.inputs = {"missed_ticks": 1, "overflows": 9, "computer": computer}
     assert rig.tick().faults == ()
 
 
