@@ -63,7 +63,7 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     if files > may_take:
         raise BundleRefused([_too_large(bundle, files, may_take)])
     before = process.memory_info().rss
-    policy = Policy(bundle, clock, settings.policy)
+    policy = Policy(bundle, clock, settings.policy, cache=settings.paths.state_dir / "cache")
     try:
         policy.warm_up()
     except ServerLost as error:

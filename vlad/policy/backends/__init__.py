@@ -24,6 +24,7 @@ BACKENDS: dict[str, str] = {
     "onnx": "vlad.policy.backends.onnx",
     "torch": "vlad.policy.backends.torch",
     "openvino": "vlad.policy.backends.openvino",
+    "tensorrt": "vlad.policy.backends.tensorrt",
     "openpi": "vlad.policy.backends.openpi",
     "groot": "vlad.policy.backends.groot",
 }
@@ -56,10 +57,19 @@ class OnnxOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorrtOptions:
+    """What is set for TensorRT alone, as in vlad.toml's [policy.tensorrt]; `workspace_mb` 0 is no limit."""
+
+    workspace_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """What to load. `outputs` are the graph outputs that are wanted, `threads` the CPU threads it may use.
 
-    `device` is "cpu", "cuda" or "cuda:1", for the backends that can choose.
+    `device` is "cpu", "cuda" or "cuda:1", for the backends that can choose. `shapes` are those that the
+    inputs will have, and `cache` is a folder for what takes long to make of a model; None: it is made each
+    time.
     """
 
     path: Path
@@ -68,6 +78,9 @@ class Model:
     threads: int
     device: str = "cpu"
     onnx: OnnxOptions = field(default_factory=OnnxOptions)
+    tensorrt: TensorrtOptions = field(default_factory=TensorrtOptions)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    cache: Path | None = None
     server: ServerSettings | None = None
     """Where the model runs, for the backends in REMOTE; `path` is the bundle's folder then."""
 
@@ -120,6 +133,11 @@ def load_backend(name: str, model: Model) -> Backend:
         raise BackendError(
             f"{model.path}: backend {name!r} needs the package {error.name}, which is not installed; "
             f"`pip install vlad[{name}]`"
+        ) from error
+    except (ImportError, OSError) as error:
+        raise BackendError(
+            f"{model.path}: backend {name!r} lacks a library: {error}; install it, or NVIDIA's driver "
+            f"where it is the driver's"
         ) from error
     backend: Backend = module.load(model)
     return backend
