@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, StrictBool, ValidationError, model_validator
 
@@ -103,6 +104,34 @@ class SignalSettings(Section):
     """Without a backup it is estimated for this long, slowly driven on: odometry and imu; 0: never."""
 
 
+class ServerSettings(Section):
+    """Where the policy runs, for bundles whose backend is a policy server."""
+
+    address: str
+    """ws://HOST:PORT or wss://HOST:PORT of an openpi server, tcp://HOST:PORT of a GR00T server."""
+    token_file: Path | None = None
+    """File with the key that the server wants to see; None: it wants none."""
+    timeout_s: Annotated[float, Field(gt=0, le=60, strict=True)] = 0.1
+    """Each answer must be there within this time, the connection included: then the server counts as lost."""
+    ca_file: Path | None = None
+    """Certificates that a wss:// server is checked with; None: those that this computer trusts."""
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> ServerSettings:
+        try:
+            parts = urlsplit(self.address)
+            known = parts.scheme in ("ws", "wss", "tcp") and parts.hostname and parts.port
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError(
+                f'address {self.address!r} is not "ws://HOST:PORT", "wss://HOST:PORT" or "tcp://HOST:PORT"'
+            )
+        if self.ca_file is not None and parts.scheme != "wss":
+            raise ValueError("ca_file is for a wss:// address: nothing else is encrypted; remove it")
+        return self
+
+
 class PolicySettings(Section):
     """Which policy runs, and how fast."""
 
@@ -119,6 +148,8 @@ class PolicySettings(Section):
     blend_s: NotNegative = 0.1
     """Joining a new chunk to the old: the difference is faded out over this time."""
     threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    server: ServerSettings | None = None
+    """Where the policy runs, if its bundle has no model of its own."""
 
 
 class SafetySettings(Section):
@@ -317,6 +348,8 @@ def _unfit_settings(settings: Settings) -> Iterator[str]:
         yield "safety.overruns_stop: must not be below safety.overruns_slow"
     if settings.policy.hung_s < settings.policy.deadline_s:
         yield "policy.hung_s: must not be below policy.deadline_s"
+    if settings.policy.server is not None and settings.policy.server.timeout_s > settings.policy.hung_s:
+        yield "policy.server.timeout_s: must not be above policy.hung_s"
     for topic, signal in settings.signals.items():
         where = f"signals.{topic}"
         for backup in signal.backups:

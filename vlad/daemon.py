@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 _CONFIRM_S = 1.0
 _SETTLED = (*AT_REST, Mode.ESTOP)
+_RETRY_S = 0.5
+"""A policy that failed, or whose server is lost, is tried out again at least this often."""
 
 
 def _require(settings: Settings, policy: Policy | None) -> Settings:
@@ -144,7 +146,10 @@ class Daemon:
         closing.callback(self.events.put, "stop", Level.SAFE, "vlad stopped")
 
     async def _load_policy(self) -> Policy | None:
-        """Load and warm up the bundle. With a refused one the daemon runs, says why, and cannot be armed."""
+        """Load and warm up the bundle. With a refused one the daemon runs, says why, and cannot be armed.
+
+        So it is while the server of a policy is not there, but that one is tried again and again.
+        """
         try:
             self.choice = read_choice(self.choice_path, self.settings.policy.bundle)
             if self.choice.bundle is None:
@@ -220,7 +225,7 @@ class Daemon:
         self.parts = [
             Part("watchdog", self._run_watchdog, critical=True),
             Part("control", self.control.run, critical=False),
-            Part("inference", self.seat.run, critical=False),
+            Part("inference", self.seat.run, critical=False, longest_backoff_s=_RETRY_S),
         ]
         tasks = [
             asyncio.create_task(supervise(part, self.clock, self.events, self._fail), name=part.name)

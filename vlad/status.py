@@ -189,6 +189,7 @@ def _policy(daemon: Daemon) -> dict[str, Any]:
     }
     if loop is not None:
         report |= loop.report()
+        report["state"] = "lost" if loop.lost else "running"
         if (risk := report["collision"]) is not None and not math.isfinite(risk):
             report["collision"] = None
     return report

@@ -260,6 +260,57 @@ async def test_a_failing_model_ends_the_run_for_the_supervisor_and_can_be_run_ag
     assert rig.loop.lost == ""
 
 
+async def test_a_model_that_failed_is_tried_out_and_gets_well_without_a_frame(rig):
+    rig = await rig()
+    rig.backend.failure = BackendError("the server is gone")
+    rig.put_states()
+    rig.put_frame(1)
+    with pytest.raises(BackendError):
+        await asyncio.wait_for(rig.task, 10)
+    rig.backend.failure = BackendError("the server is still gone")
+    with pytest.raises(BackendError):
+        await asyncio.wait_for(rig.loop.run(), 10)
+    assert rig.loop.lost == rig.loop.report()["error"] == "the server is still gone"
+    rig.backend.failure = None
+    rig.task = asyncio.create_task(rig.loop.run())
+    async with asyncio.timeout(10):
+        while rig.loop.lost:
+            await asyncio.sleep(0.001)
+    assert rig.loop.report()["error"] == ""
+    assert rig.loop.inferences == 0
+
+
+async def test_what_is_lost_from_the_start_is_tried_out_before_a_frame_is_used(tmp_path):
+    rig = Rig(make_bundle(tmp_path / "b"), SystemClock())
+    rig.loop.lost = "the server is not there yet"
+    rig.backend.go.clear()
+    await asyncio.sleep(0)
+    rig.put_states()
+    rig.put_frame(7)
+    assert rig.loop.inference_since_ns is None
+    rig.backend.go.set()
+    assert (await rig.chunk()).stamp_ns == 7
+    assert rig.backend.runs == 2
+    await rig.close()
+
+
+@pytest.mark.parametrize("end", ["cancel", "retire"])
+async def test_a_try_out_that_nobody_waits_for_any_more_hurts_nobody(tmp_path, end):
+    rig = Rig(make_bundle(tmp_path / "b"), SystemClock())
+    rig.loop.lost = "gone"
+    rig.backend.go.clear()
+    await asyncio.sleep(0)
+    problems = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+    rig.backend.failure = BackendError("still gone")
+    rig.task.cancel() if end == "cancel" else rig.loop.retire()
+    await asyncio.wait_for(asyncio.gather(rig.task, return_exceptions=True), 10)
+    await rig.close()
+    await asyncio.sleep(0)
+    assert rig.backend.closed.is_set()
+    assert problems == []
+
+
 async def test_an_error_without_a_word_counts_as_lost_too(rig):
     rig = await rig()
     rig.backend.failure = MemoryError()

@@ -18,6 +18,7 @@ SHORT = {
     "kill": ["--kill", "1", "--freeze", "1", "--gil", "1"],
     "latency": ["--seconds", "2", "--presses", "3"],
     "ingest": ["--seconds", "2"],
+    "remote": ["--trials", "2", "--questions", "10"],
     "safety_tick": ["--ticks", "200"],
     "start": ["--starts", "1", "--seconds", "1"],
 }

@@ -8,8 +8,18 @@ from collections.abc import Mapping
 import numpy as np
 
 from vlad.clock import NS_PER_S, Clock
+from vlad.config import PolicySettings
 from vlad.messages import Chunk, Floats, Sample
-from vlad.policy.backends import Backend, BackendError, Model, Tensors, TensorSpec, load_backend
+from vlad.policy.backends import (
+    REMOTE,
+    Backend,
+    BackendError,
+    Model,
+    ServerLost,
+    Tensors,
+    TensorSpec,
+    load_backend,
+)
 from vlad.policy.bundle import Bundle, BundleRefused
 from vlad.policy.inputs import ImageInput, InstructionInput
 from vlad.policy.manifest import Output
@@ -26,14 +36,21 @@ class Policy:
     """The model of a bundle with all that stands around it. One thread at a time uses it."""
 
     def __init__(
-        self, bundle: Bundle, clock: Clock, threads: int = 1, backend: Backend | None = None
+        self,
+        bundle: Bundle,
+        clock: Clock,
+        settings: PolicySettings | None = None,
+        backend: Backend | None = None,
     ) -> None:
-        """Load the model, `threads` CPU threads for it; BundleRefused where it is not what the manifest says.
+        """Load the model as `settings` say; BundleRefused where it is not what the manifest says.
 
         `backend` stands in for the one that the manifest names.
         """
         self.bundle = bundle
+        self.lost = ""
+        """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
         manifest = bundle.manifest
+        self._is_remote = manifest.backend in REMOTE
         self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.inputs))
         """The signals that it needs, all of them, for each inference."""
         images = [spec.signal for spec in manifest.inputs if isinstance(spec, ImageInput)]
@@ -55,7 +72,7 @@ class Policy:
         self._inputs: Tensors = {
             spec.name: reader.buffer for spec, reader in zip(manifest.inputs, self._readers, strict=True)
         }
-        self._backend = backend or _load(bundle, threads)
+        self._backend = backend or _load(bundle, settings or PolicySettings())
         if reasons := _mismatches(self._backend, self._inputs, bundle):
             self._backend.close()
             raise BundleRefused(reasons)
@@ -63,16 +80,19 @@ class Policy:
     def warm_up(self) -> float:
         """Run a few times on plausible input and return the usual latency in seconds, without the first runs.
 
-        All inputs are at their mean. BundleRefused where the output has another shape or is not finite.
+        All inputs are at their mean. BundleRefused where the output has another shape or is not finite;
+        ServerLost where a server is to blame: then it can be tried again.
         """
         try:
             self._backend.warm_up(self._inputs)
             times_s = self.time_runs(_WARM_RUNS)
             outputs = self._backend.run(self._inputs)
+        except ServerLost:
+            raise
         except BackendError as error:
             raise BundleRefused([str(error)]) from error
         if reasons := _bad_outputs(outputs, self.bundle):
-            raise BundleRefused(reasons)
+            raise self._misfit(reasons) if self._is_remote else BundleRefused(reasons)
         return statistics.median(times_s[-_TIMED_RUNS:])
 
     def time_runs(self, count: int) -> list[float]:
@@ -84,11 +104,16 @@ class Policy:
             times_s.append((self._clock.now_ns() - began_ns) / NS_PER_S)
         return times_s
 
+    def try_out(self) -> None:
+        """Run once more on what was read last. BackendError where that fails, or gives nothing of use."""
+        if reasons := _bad_outputs(self._backend.run(self._inputs), self.bundle):
+            raise self._misfit(reasons)
+
     def infer(self, samples: Mapping[str, Sample]) -> Chunk:
         """What to do next, from the newest sample of each of `topics`.
 
         Stamped with the oldest of its images, or of all states where it has none. ObservationError where the
-        samples cannot be used, BackendError where the model fails.
+        samples cannot be used, BackendError where the model fails or answers in another shape.
         """
         if absent := [topic for topic in self.topics if topic not in samples]:
             raise ObservationError(f"no sample of {', '.join(absent)} yet")
@@ -102,6 +127,8 @@ class Policy:
         began_ns = self._clock.now_ns()
         outputs = self._backend.run(self._inputs)
         ready_ns = self._clock.now_ns()
+        if reasons := _misshapen(outputs, self.bundle):
+            raise self._misfit(reasons)
         actions = _actions(outputs, manifest.output)[0] * self._std + self._mean
         actions.flags.writeable = False
         self._seq += 1
@@ -122,6 +149,10 @@ class Policy:
     def close(self) -> None:
         """Give back the model's memory and devices."""
         self._backend.close()
+
+    def _misfit(self, reasons: list[str]) -> BackendError:
+        """An answer that cannot be used, as an error; a server may give another one next time."""
+        return (ServerLost if self._is_remote else BackendError)("; ".join(reasons))
 
     def _instruction(self, samples: Mapping[str, Sample]) -> str:
         return instruction_text(samples[self.instruction_topic].data) if self.instruction_topic else ""
@@ -144,15 +175,19 @@ def _readers(bundle: Bundle) -> list[Reader]:
         raise BundleRefused([f"{error}; put the tokenizer.json of the training there"]) from error
 
 
-def _load(bundle: Bundle, threads: int) -> Backend:
-    output = bundle.manifest.output
-    wanted = (*output.name, *output.heads)
+def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
+    manifest = bundle.manifest
+    model = Model(
+        bundle.model,
+        manifest.precision,
+        outputs=(*manifest.output.name, *manifest.output.heads),
+        threads=settings.threads,
+        server=settings.server,
+    )
     try:
-        return load_backend(
-            bundle.manifest.backend, Model(bundle.model, bundle.manifest.precision, wanted, threads)
-        )
+        return load_backend(manifest.backend, model)
     except BackendError as error:
-        raise BundleRefused([f"{error}; export the model again"]) from error
+        raise BundleRefused([str(error)]) from error
 
 
 def _output_shapes(bundle: Bundle) -> dict[str, tuple[int | None, ...]]:
@@ -173,6 +208,8 @@ def _fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool
 def _mismatches(backend: Backend, inputs: Tensors, bundle: Bundle) -> list[str]:
     """Where the model itself is not what the manifest says; a line for each."""
     graph = backend.describe()
+    if graph is None:
+        return []
     reasons = [
         f"{bundle.model}: takes an input {name!r} that the manifest does not have; add it to [[inputs]]"
         for name in graph.inputs
@@ -203,21 +240,30 @@ def _shown(shape: tuple[int | None, ...]) -> str:
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
 
 
-def _bad_outputs(outputs: Tensors, bundle: Bundle) -> list[str]:
-    """What is wrong with what the model really gave; a line for each."""
+def _misshapen(outputs: Tensors, bundle: Bundle) -> list[str]:
+    """Where what the model gave has not the shape that the manifest says; a line for each."""
     reasons, output = [], bundle.manifest.output
     for name, shape in _output_shapes(bundle).items():
-        where, value = f"{bundle.model}: output {name!r}", outputs[name]
+        value = outputs[name]
         if not _fits(value.shape, shape) or value.dtype != np.float32:
-            reasons.append(f"{where}: gave {value.dtype} of shape {value.shape} at warm-up, not float32 "
-                           f"{_shown(shape)}")  # fmt: skip
-        elif not np.isfinite(value).all():
-            reasons.append(f"{where}: was not finite at warm-up; train or export the model again")
-        elif name in output.heads and not 0 <= value.flat[0] <= 1:
-            reasons.append(f"{where}: gave {value.flat[0]:.3g} at warm-up; a probability is 0 to 1, "
-                           f"end the head with a sigmoid")  # fmt: skip
+            reasons.append(f"{bundle.model}: output {name!r}: gave {value.dtype} of shape {value.shape}, not "
+                           f"float32 {_shown(shape)}")  # fmt: skip
     columns, names = sum(outputs[name].shape[-1] for name in output.name), len(output.names)
     if not reasons and columns != names:
-        reasons.append(f"{bundle.model}: outputs {', '.join(output.name)}: gave {columns} numbers a step at "
-                       f"warm-up, the manifest names {names}")  # fmt: skip
+        reasons.append(f"{bundle.model}: outputs {', '.join(output.name)}: gave {columns} numbers a step, "
+                       f"the manifest names {names}")  # fmt: skip
+    return reasons
+
+
+def _bad_outputs(outputs: Tensors, bundle: Bundle) -> list[str]:
+    """What is wrong with what the model gave when it was tried out; a line for each."""
+    if reasons := _misshapen(outputs, bundle):
+        return reasons
+    for name in _output_shapes(bundle):
+        where, value = f"{bundle.model}: output {name!r}", outputs[name]
+        if not np.isfinite(value).all():
+            reasons.append(f"{where}: was not finite when tried out; train or export the model again")
+        elif name in bundle.manifest.output.heads and not 0 <= value.flat[0] <= 1:
+            reasons.append(f"{where}: gave {value.flat[0]:.3g} when tried out; a probability is 0 to 1, "
+                           f"end the head with a sigmoid")  # fmt: skip
     return reasons

@@ -16,7 +16,7 @@ from pathlib import Path
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import Settings
 from vlad.messages import Chunk, Sample
-from vlad.policy.backends import BACKENDS
+from vlad.policy.backends import BACKENDS, ServerLost
 from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
 from vlad.policy.inputs import InstructionInput
 from vlad.policy.policy import Policy
@@ -43,9 +43,15 @@ class Shadowed:
 
 
 def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
-    """Load the model and run it a few times; BundleRefused where it is not what the bundle says."""
-    policy = Policy(bundle, clock, threads=settings.policy.threads)
-    policy.warm_up()
+    """Load the model and run it a few times; BundleRefused where it is not what the bundle says.
+
+    One whose server is lost is opened all the same, and says so: `lost`.
+    """
+    policy = Policy(bundle, clock, settings.policy)
+    try:
+        policy.warm_up()
+    except ServerLost as error:
+        policy.lost = str(error)
     return policy
 
 
@@ -128,6 +134,9 @@ class Seat:
                 f"disarm the robot, then activate the bundle"
             ])  # fmt: skip
         policy = open_policy(bundle, self._settings, self._clock)
+        if policy.lost:
+            policy.close()
+            raise BundleRefused([f"{bundle}: {policy.lost}"])
         return _Trial(policy, self._make_loop, Admission(Rules(self._robot, self._settings)), self._clock)
 
     async def _shadow(self, trial: _Trial) -> Shadowed:

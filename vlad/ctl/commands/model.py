@@ -142,11 +142,16 @@ def _found(client: Client, arguments: argparse.Namespace) -> str:
 def _times_ms(folder: Path, runs: int, threads: int) -> list[float]:
     # Only bench needs what runs a model; it takes a moment to import.
     from vlad.clock import SystemClock
+    from vlad.config import PolicySettings
+    from vlad.policy.backends import REMOTE
     from vlad.policy.bundle import BundleRefused, load_bundle
     from vlad.policy.policy import Policy
 
     try:
-        policy = Policy(load_bundle(folder), SystemClock(), threads=threads)
+        bundle = load_bundle(folder)
+        if bundle.manifest.backend in REMOTE:
+            raise ControlError("refused", f"{bundle} runs on a server", "vladctl status has its latency")
+        policy = Policy(bundle, SystemClock(), PolicySettings(threads=threads))
         try:
             policy.warm_up()
             return [1e3 * time_s for time_s in policy.time_runs(runs)]

@@ -14,14 +14,20 @@ from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
+from vlad.config import ServerSettings
+
 # ONNX Runtime reports what it runs to its maker over the network, from a thread in this process, unless this
 # is set before it is imported. A robot's daemon talks to nobody whom its owner did not name.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-BACKENDS: dict[str, str] = {"onnx": "vlad.policy.backends.onnx"}
+BACKENDS: dict[str, str] = {
+    "onnx": "vlad.policy.backends.onnx",
+    "openpi": "vlad.policy.backends.openpi",
+    "groot": "vlad.policy.backends.groot",
+}
 """The `backend` of a bundle -> the module that has it."""
 
-REMOTE: frozenset[str] = frozenset()
+REMOTE: frozenset[str] = frozenset({"openpi", "groot"})
 """Those of them whose model runs on a server: their bundles have no model file."""
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
@@ -29,6 +35,10 @@ Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
 class BackendError(Exception):
     """The model could not be loaded or run; the message says which file and what the runtime said."""
+
+
+class ServerLost(BackendError):  # noqa: N818 - a state, which may end by itself
+    """The policy's server gives no answer, or none that can be used; it may get well without us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,8 @@ class Model:
     precision: str
     outputs: tuple[str, ...]
     threads: int
+    server: ServerSettings | None = None
+    """Where the model runs, for the backends in REMOTE; `path` is the bundle's folder then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +73,8 @@ class Description:
 class Backend(Protocol):
     """A loaded model. One thread at a time calls it; `run` releases the GIL while the model runs."""
 
-    def describe(self) -> Description:
-        """What the graph itself says, to be compared with the manifest."""
+    def describe(self) -> Description | None:
+        """What the graph itself says, to be compared with the manifest; None where nobody says it."""
         ...
 
     def warm_up(self, inputs: Tensors) -> None:
@@ -80,5 +92,12 @@ class Backend(Protocol):
 
 def load_backend(name: str, model: Model) -> Backend:
     """Load `model` with the backend of that name, one of BACKENDS; BackendError where it cannot be loaded."""
-    backend: Backend = importlib.import_module(BACKENDS[name]).load(model)
+    try:
+        module = importlib.import_module(BACKENDS[name])
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            f"{model.path}: backend {name!r} needs the package {error.name}, which is not installed; "
+            f"`pip install vlad[{name}]`"
+        ) from error
+    backend: Backend = module.load(model)
     return backend

@@ -51,7 +51,9 @@ class OnnxBackend:
         try:
             self._session = ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
         except _FAILURES as error:
-            raise BackendError(f"{model.path}: ONNX Runtime cannot load it: {error}") from error
+            raise BackendError(
+                f"{model.path}: ONNX Runtime cannot load it: {error}; export the model again"
+            ) from error
         self._outputs = list(model.outputs)
 
     def describe(self) -> Description:
