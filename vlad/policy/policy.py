@@ -73,7 +73,11 @@ class Policy:
             spec.name: reader.buffer for spec, reader in zip(manifest.inputs, self._readers, strict=True)
         }
         self._backend = backend or _load(bundle, settings or PolicySettings())
-        if reasons := _mismatches(self._backend, self._inputs, bundle):
+        try:
+            reasons = _mismatches(self._backend, self._inputs, bundle)
+        except ServerLost as error:
+            self.lost, reasons = str(error), []
+        if reasons:
             self._backend.close()
             raise BundleRefused(reasons)
 
@@ -105,8 +109,12 @@ class Policy:
         return times_s
 
     def try_out(self) -> None:
-        """Run once more on what was read last. BackendError where that fails, or gives nothing of use."""
-        if reasons := _bad_outputs(self._backend.run(self._inputs), self.bundle):
+        """Run once more on what was read last. BackendError where that fails, or gives nothing of use.
+
+        Before that the model is compared with the manifest: a server that comes back may have another one.
+        """
+        reasons = _mismatches(self._backend, self._inputs, self.bundle)
+        if reasons := reasons or _bad_outputs(self._backend.run(self._inputs), self.bundle):
             raise self._misfit(reasons)
 
     def infer(self, samples: Mapping[str, Sample]) -> Chunk:
@@ -183,6 +191,7 @@ def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
         outputs=(*manifest.output.name, *manifest.output.heads),
         threads=settings.threads,
         server=settings.server,
+        name=manifest.name,
     )
     try:
         return load_backend(manifest.backend, model)

@@ -49,7 +49,8 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     """
     policy = Policy(bundle, clock, settings.policy)
     try:
-        policy.warm_up()
+        if not policy.lost:
+            policy.warm_up()
     except ServerLost as error:
         policy.lost = str(error)
     return policy

@@ -24,10 +24,11 @@ BACKENDS: dict[str, str] = {
     "onnx": "vlad.policy.backends.onnx",
     "openpi": "vlad.policy.backends.openpi",
     "groot": "vlad.policy.backends.groot",
+    "kserve": "vlad.policy.backends.kserve",
 }
 """The `backend` of a bundle -> the module that has it."""
 
-REMOTE: frozenset[str] = frozenset({"openpi", "groot"})
+REMOTE: frozenset[str] = frozenset({"openpi", "groot", "kserve"})
 """Those of them whose model runs on a server: their bundles have no model file."""
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
@@ -51,6 +52,8 @@ class Model:
     threads: int
     server: ServerSettings | None = None
     """Where the model runs, for the backends in REMOTE; `path` is the bundle's folder then."""
+    name: str = ""
+    """The bundle's: what a server with several models calls the one to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,10 @@ class Backend(Protocol):
     """A loaded model. One thread at a time calls it; `run` releases the GIL while the model runs."""
 
     def describe(self) -> Description | None:
-        """What the graph itself says, to be compared with the manifest; None where nobody says it."""
+        """What the graph itself says, to be compared with the manifest; None where nobody says it.
+
+        ServerLost where a server would say it.
+        """
         ...
 
     def warm_up(self, inputs: Tensors) -> None:
@@ -93,11 +99,10 @@ class Backend(Protocol):
 def load_backend(name: str, model: Model) -> Backend:
     """Load `model` with the backend of that name, one of BACKENDS; BackendError where it cannot be loaded."""
     try:
-        module = importlib.import_module(BACKENDS[name])
+        backend: Backend = importlib.import_module(BACKENDS[name]).load(model)
     except ModuleNotFoundError as error:
         raise BackendError(
             f"{model.path}: backend {name!r} needs the package {error.name}, which is not installed; "
             f"`pip install vlad[{name}]`"
         ) from error
-    backend: Backend = module.load(model)
     return backend
