@@ -117,4 +117,4 @@ def _link(settings: ServerSettings, place: Place) -> Link:
     # Only here: over HTTP it works without these packages.
     from vlad.policy.backends.kserve_grpc import GrpcLink
 
-    return GrpcLink(place, token)
+    return GrpcLink(place, token, settings.timeout_s)

@@ -4,10 +4,17 @@ The messages are made when this is imported, from the table below. Classes gener
 `protobuf` of their own major version and the next, and with none that is older; from a description, each
 version makes its own. They live in a pool of their own, where no other client's classes of the same protocol
 are in their way. Fields that nobody reads here (parameters, ids) are not in the table: protobuf skips them.
+
+gRPC's own deadline does not end a call whose bytes a frozen server does not take, nor does closing the
+channel: both wait for the kernel to give the connection up, for minutes. So a call is waited for from
+outside, the channel is closed in a thread of its own, and the kernel is told to give up after the time-out
+(TCP_USER_TIMEOUT, which gRPC sets where it has pings; here the first would be sent after 24 days).
 """
 
 from __future__ import annotations
 
+import math
+import threading
 from typing import Any
 
 import grpc
@@ -33,6 +40,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
+    ("grpc.keepalive_time_ms", 2**31 - 2),
     # Else a new channel would take over the connection of the one that was thrown away.
     ("grpc.use_local_subchannel_pool", 1),
 )
@@ -111,8 +119,9 @@ _CLASSES = _classes()
 class GrpcLink:
     """A channel that is kept from one question to the next."""
 
-    def __init__(self, place: Place, token: str) -> None:
+    def __init__(self, place: Place, token: str, timeout_s: float) -> None:
         self._place = place
+        self._options = (*_OPTIONS, ("grpc.keepalive_timeout_ms", math.ceil(timeout_s * 1000)))
         self._headers = (("authorization", f"Bearer {token}"),) if token else ()
         self._channel: Any = None
 
@@ -138,16 +147,19 @@ class GrpcLink:
 
     def close(self) -> None:
         if self._channel is not None:
-            self._channel.close()
+            threading.Thread(target=self._channel.close, name="grpc close", daemon=True).start()
             self._channel = None
 
     def _ask(self, method: str, question: Any, deadline: Deadline) -> Any:
         if self._channel is None:
-            self._channel = grpc.insecure_channel(self._place.authority, _OPTIONS)
+            self._channel = grpc.insecure_channel(self._place.authority, self._options)
         try:
-            data = self._channel.unary_unary(_SERVICE + method)(
+            call = self._channel.unary_unary(_SERVICE + method).future(
                 question.SerializeToString(), timeout=deadline.left_s(), metadata=self._headers
             )
+            data = call.result(timeout=deadline.left_s())
+        except grpc.FutureTimeoutError as error:
+            raise TimeoutError from error
         except grpc.RpcError as error:
             match error.code():
                 case grpc.StatusCode.DEADLINE_EXCEEDED:
