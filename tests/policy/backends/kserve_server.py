@@ -59,8 +59,8 @@ class Served:
     token: str = ""
     takes_bytes: bool = True
     """False: no extension over HTTP, `contents` over gRPC."""
-    keeps: bool = True
-    """False: it hangs up after each answer."""
+    keeps: bool | None = True
+    """False: it hangs up after each answer; None: it does not even say so."""
     raw: bytes | None = None
     """What it says instead of an answer of its model: all of the HTTP answer, or the message of gRPC."""
     seen: list[dict[str, np.ndarray]] = field(default_factory=list)
@@ -198,9 +198,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(text) + len(rest)))
         if rest:
             self.send_header("Inference-Header-Content-Length", str(len(text)))
-        if not self.model.keeps:
+        if self.model.keeps is False:
             self.send_header("Connection", "close")
-            self.close_connection = True
+        self.close_connection = not self.model.keeps
         self.end_headers()
         self.wfile.write(text + rest)
 

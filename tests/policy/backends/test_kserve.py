@@ -442,6 +442,15 @@ def test_a_server_that_hangs_up_after_each_answer_is_asked_all_the_same(served):
     server.close()
 
 
+def test_a_server_that_hangs_up_without_a_word_is_asked_once_more_on_a_new_connection(served):
+    served.keeps = None
+    server = SERVERS["http"](served)
+    with asking(server.address, "actions") as backend:
+        for _ in range(20):
+            backend.run({"state": STATE})
+    server.close()
+
+
 def test_one_connection_is_kept_and_given_up_when_the_server_says_more_than_it_was_asked(talks):
     extra = http({"extensions": []}), http(output()), http(output(data=(PLAN + 1).tolist()))
     address = talks(*extra)

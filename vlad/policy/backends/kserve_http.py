@@ -77,7 +77,23 @@ class HttpLink:
     def _ask(
         self, method: str, path: str, headers: dict[str, str], parts: list[Bytes], deadline: Deadline
     ) -> tuple[str | None, bytes]:
-        """How long the JSON in the answer is, where the server says so, and the answer."""
+        """How long the JSON in the answer is, where the server says so, and the answer.
+
+        Servers hang up on connections that they kept for a while, also in the moment of a question: then it
+        is asked once more, on a new one.
+        """
+        was_kept = self._socket is not None
+        try:
+            return self._exchange(method, path, headers, parts, deadline)
+        except ConnectionError:
+            if not was_kept:
+                raise
+            self._hang_up()
+            return self._exchange(method, path, headers, parts, deadline)
+
+    def _exchange(
+        self, method: str, path: str, headers: dict[str, str], parts: list[Bytes], deadline: Deadline
+    ) -> tuple[str | None, bytes]:
         connection = self._connected(deadline)
         headers = self._headers | headers | {"Content-Length": str(sum(len(part) for part in parts))}
         lines = [f"{method} {path} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items()), "", ""]
