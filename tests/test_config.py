@@ -164,6 +164,11 @@ def test_mistakes_of_several_files_come_together(files: Files) -> None:
         ('[signals.x]\ntype = "smell"', "signals.x.type"),
         ("[signals.x]", "signals.x.type"),
         ("[operator]\ngroup = 3", "operator.group"),
+        ('[policy]\ndevice = "gpu"', "policy.device"),
+        ('[policy]\ndevice = "cuda:x"', "policy.device"),
+        ('[policy.onnx]\nproviders = ["cpu", "coreml"]', "policy.onnx.providers.1"),
+        ("[policy.onnx]\nproviders = []", "policy.onnx.providers"),
+        ("[policy.onnx]\narena_mb = -1", "policy.onnx.arena_mb"),
     ],
 )
 def test_a_value_of_the_wrong_kind_or_size_is_a_mistake(files: Files, text: str, key: str) -> None:
@@ -301,7 +306,7 @@ def test_the_settings_file_has_every_key_with_its_default() -> None:
     examples = {"bundle", "curve_server_secret", "curve_clients", "backups", "relay", "server"}
     server = given["policy"]["server"]
     assert list(server) == list(ServerSettings.model_fields)
-    assert server["timeout_s"] == ServerSettings.model_validate(server | {"ca_file": None}).timeout_s == 0.1
+    assert server["timeout_s"] == ServerSettings.model_validate(server | {"ca_file": None}).timeout_s == 0.09
     for section, field in Settings.model_fields.items():
         default = SignalSettings(type="image") if section == "signals" else field.default
         known = given[section]["camera"] if section == "signals" else given[section]

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.test_daemon import CAMERA, FEED, QUIET, await_command, await_events, await_status
+from tests.test_daemon import CAMERA, FEED, UNLOCKED, await_command, await_events, await_status
 from tools.benchmarks.rig import ROOT, rig, write_remote_policy
 from vlad.driver import CommandReceiver
 from vlad.messages import CommandMode
@@ -66,7 +66,7 @@ class Served:
 
 @pytest.fixture(params=sorted(SCHEMES))
 def served(request):
-    with rig(CAMERA, realtime=QUIET) as made:
+    with rig(CAMERA, realtime=UNLOCKED) as made:
         served = Served(made, request.param)
         with CommandReceiver(made.commands) as made.motor:
             try:

@@ -173,6 +173,7 @@ class Daemon:
         writer = CommandWriter(context, settings, self.clock)
         closing.callback(writer.close)
         chunks: Latest[Chunk] = Latest()
+        follower = Follower(settings.policy)
         self.computer = ComputerMonitor(settings.paths.state_dir, self.clock)
         closing.callback(self.computer.close)
         self.guard = GuardLink(
@@ -183,7 +184,7 @@ class Daemon:
         self.kernel = Kernel(self.robot, settings, self.latch.load())
         self.watchdog = Watchdog(
             kernel=self.kernel,
-            follower=Follower(round(settings.policy.blend_s * NS_PER_S)),
+            follower=follower,
             writer=writer,
             samples=self.ingest.latest,
             chunks=chunks,
@@ -208,6 +209,7 @@ class Daemon:
             chunks,
             on_chunk=self.watchdog.ticker.wake,
             armed=lambda: self.kernel.mode in ARMED,
+            ahead=follower.ahead,
         )
         closing.callback(self.seat.close)
         if policy is not None:

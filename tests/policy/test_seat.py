@@ -1,10 +1,12 @@
 """One bundle after another in the driver's seat, with real models."""
 
 import asyncio
+import contextlib
 import sys
 import threading
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.policy.bundles import (
@@ -15,12 +17,15 @@ from tests.policy.bundles import (
     instruction_input,
     laser_input,
     make_bundle,
+    manifest,
     observations,
 )
 from vlad.clock import SystemClock
 from vlad.config import Settings
 from vlad.messages import LaserScan, Sample
-from vlad.policy.bundle import BundleRefused, load_bundle
+from vlad.policy.backends import ServerLost
+from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
+from vlad.policy.policy import Policy
 from vlad.policy.seat import Seat, Shadowed, open_policy
 from vlad.queues import Latest
 from vlad.safety.failover import Sources
@@ -43,6 +48,7 @@ class Rig:
         self.seat = Seat(
             self.settings, ROBOT, self.clock, self.latest, Sources(Rules(ROBOT, self.settings)), self.chunks,
             lambda: self.came.append(self.chunks.take()), lambda: self.armed,
+            ahead=lambda *_: None,
         )  # fmt: skip
         self.tasks = [asyncio.create_task(self.seat.run()), asyncio.create_task(self.feed())]
 
@@ -169,6 +175,38 @@ async def test_a_model_slower_than_the_deadline_is_refused(seat, tmp_path):
     assert "use a faster model or more threads" in await refusal(rig, bundle(tmp_path, "2", 0.5))
 
 
+@pytest.mark.parametrize("budget_mb", [1, 0])
+async def test_a_bundle_larger_than_memory_is_refused_before_it_is_loaded(
+    seat, tmp_path, monkeypatch, budget_mb
+):
+    rig = seat(memory_mb=budget_mb)
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    other = bundle(tmp_path, "2", 0.5)
+    (other / "weights.bin").write_bytes(bytes(2_000_000))
+    write_manifest(other, manifest(version="2"))
+    if not budget_mb:
+        free = psutil.virtual_memory()._replace(available=1_500_000)
+        monkeypatch.setattr("vlad.policy.seat.psutil.virtual_memory", lambda: free)
+    monkeypatch.setattr("vlad.policy.seat.Policy", None)
+    text = await refusal(rig, other)
+    assert "takes 2.0 MB of memory, and may take 1." in text
+    assert "use a smaller model" in text
+
+
+async def test_what_a_bundle_takes_when_it_has_run_counts_too(seat, tmp_path, monkeypatch):
+    rig = seat(memory_mb=40)
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    kept = []
+    warm_up = Policy.warm_up
+
+    def greedy(policy):
+        kept.append(np.ones(60_000_000, np.uint8))
+        return warm_up(policy)
+
+    monkeypatch.setattr(Policy, "warm_up", greedy)
+    assert "and may take 40.0" in await refusal(rig, bundle(tmp_path, "2", 0.5))
+
+
 async def test_a_signal_that_may_be_missing_is_not_enough_for_a_new_bundle(seat, tmp_path):
     rig = seat()
     rig.sit(bundle(tmp_path, "1", 0.25))
@@ -185,6 +223,42 @@ async def test_an_armed_robot_does_not_wait_for_a_runtime_to_be_loaded(seat, tmp
     rig.armed = True
     monkeypatch.delitem(sys.modules, "vlad.policy.backends.onnx")
     assert "disarm the robot" in await refusal(rig, bundle(tmp_path, "2", 0.5))
+
+
+def on_server(tmp_path, version):
+    """A bundle whose model is on a server that is not there."""
+    folder = tmp_path / "models" / "tiny" / version
+    folder.mkdir(parents=True)
+    values = manifest(backend="openpi", version=version, inputs=[image_input(), instruction_input()])
+    del values["model"], values["inputs"][1]["tokenizer"], values["inputs"][1]["shape"]
+    write_manifest(folder, values)
+    return folder
+
+
+async def test_a_policy_whose_server_is_lost_is_not_given_the_robot(seat, tmp_path):
+    rig = seat(server={"address": "ws://127.0.0.1:1"})
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    assert "127.0.0.1:1: Connection refused" in await refusal(rig, on_server(tmp_path, "2"))
+    assert threads() == 1
+
+
+async def test_a_policy_whose_server_is_lost_gives_its_seat_to_another(seat, tmp_path):
+    rig = seat(server={"address": "ws://127.0.0.1:1"})
+    rig.sit(on_server(tmp_path, "1"))
+    while "Connection refused" not in rig.seat.loop.lost or not rig.tasks[0].done():
+        await asyncio.sleep(0.001)
+    rig.tasks[0] = asyncio.create_task(again(rig.seat))
+    await rig.seat.activate(bundle(tmp_path, "2", 0.5))
+    await rig.follows(0.5)
+    assert rig.seat.loop.lost == ""
+
+
+async def again(seat):
+    """As its supervisor runs it."""
+    while True:
+        with contextlib.suppress(ServerLost):
+            await seat.run()
+        await asyncio.sleep(0.01)
 
 
 async def test_one_activation_at_a_time(seat, tmp_path):

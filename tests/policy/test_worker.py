@@ -46,6 +46,10 @@ class Held:
         self.closed.set()
 
 
+def never(*_):
+    """Nothing is promised about what will be done."""
+
+
 class Rig:
     """An inference loop with its slots, as the daemon builds it."""
 
@@ -61,7 +65,7 @@ class Rig:
         self.sources, self.estimates = {}, {}
         standing_in = (self.sources, self.estimates)
         self.loop = InferenceLoop(
-            self.policy, self.latest, self.chunks, clock, settings, self.came.set, *standing_in
+            self.policy, self.latest, self.chunks, clock, settings, self.came.set, *standing_in, never
         )
         self.task = asyncio.create_task(self.loop.run())
 
@@ -321,6 +325,20 @@ async def test_an_error_without_a_word_counts_as_lost_too(rig):
     assert rig.loop.lost == "MemoryError"
 
 
+async def test_a_model_slower_than_asked_says_what_would_help(rig):
+    rig = await rig(FakeClock(), rate_hz=20)
+    rig.put_states()
+    assert rig.loop.report()["advice"] == ""
+    rig.backend.go.clear()
+    rig.put_frame()
+    rig.clock.advance(0.08)
+    rig.backend.go.set()
+    await rig.chunk()
+    advice = rig.loop.report()["advice"]
+    assert "each takes 80 ms, policy.rate_hz asks for one every 50 ms" in advice
+    assert "more policy.threads" in advice
+
+
 async def test_a_bad_observation_is_not_a_lost_policy(rig):
     rig = await rig()
     rig.put_states()
@@ -351,7 +369,7 @@ async def test_what_is_estimated_is_what_the_policy_sees(rig):
     rig.estimates["laser"] = estimated
     seen = []
     infer = rig.policy.infer
-    rig.policy.infer = lambda samples: seen.append(samples["laser"]) or infer(samples)
+    rig.policy.infer = lambda samples, prefix: seen.append(samples["laser"]) or infer(samples, prefix)
     rig.put_frame()
     await rig.chunk()
     assert seen == [estimated]
@@ -398,3 +416,17 @@ async def test_the_model_runs_in_one_thread_that_is_not_the_loops(rig):
     assert len(set(threads)) == 1
     assert threads[0] is not threading.current_thread()
     assert threads[0].daemon
+
+
+async def test_the_model_is_given_what_the_follower_will_do_when_the_inference_starts(rig, monkeypatch):
+    rig = await rig()
+    told, promised = [], object()
+    infer = rig.policy.infer
+    monkeypatch.setattr(
+        rig.policy, "prefix", lambda samples, ahead: (ahead is never, samples["camera"].stamp_ns, promised)
+    )
+    monkeypatch.setattr(rig.policy, "infer", lambda samples, prefix: told.append(prefix) or infer(samples))
+    rig.put_states()
+    rig.put_frame(stamp_ns=4_000)
+    await rig.chunk()
+    assert told == [(True, 4_000, promised)]

@@ -146,6 +146,16 @@ def test_all_signals_are_looked_at_in_turn_and_each_at_once_when_it_matters():
     assert bench.run(0.01, closely=True) == ["signal_clock"]
 
 
+def test_once_something_is_wrong_all_signals_of_an_armed_robot_are_looked_at_in_every_turn():
+    rig = SignalRig().driving()
+    rig.tick(200)
+    for count in rig.counts.values():
+        count.off_clock += 1
+    (first,) = rig.tick().faults
+    assert first.fault.id == "signal_clock"
+    assert {fault.subject for fault in rig.tick().faults} == set(rig.counts)
+
+
 def test_a_robot_without_signals_is_watched_too():
     monitor = SignalMonitor(Settings.model_validate({"robot": {"limits": "r.toml"}, "signals": {}}))
     monitor.watch(Inputs(S, {}), moving=True, closely=True)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vlad.config import SignalSettings
 from vlad.policy.backends import BACKENDS, REMOTE
-from vlad.policy.inputs import INPUT, Input
+from vlad.policy.inputs import INPUT, PrefixInput, SignalInput
 from vlad.policy.manifest import SCHEMA, Manifest, Output
 from vlad.policy.toml import plain, write_toml
 from vlad.robot import Robot
@@ -91,7 +91,8 @@ def load_bundle(
     if signals is not None:
         inputs = values.get("inputs")
         for item in inputs if isinstance(inputs, list) else []:
-            if (valid := _valid(INPUT, item)) is not None:
+            valid = _valid(INPUT, item)
+            if valid is not None and not isinstance(valid, PrefixInput):
                 reasons += _check_signal(valid, path, signals)
     if reasons or manifest is None:
         raise BundleRefused(reasons)
@@ -175,7 +176,7 @@ def _mistakes(error: ValidationError, path: Path) -> list[str]:
     """One line for each mistake in the manifest."""
     lines = []
     for mistake in error.errors(include_url=False):
-        kinds = set(_SIGNAL_TYPES)
+        kinds = {*_SIGNAL_TYPES, "prefix"}
         key = ".".join(str(part) for part in mistake["loc"] if part not in kinds)
         where = f"{path}: {key}" if key else f"{path}"
         match mistake["type"]:
@@ -274,7 +275,7 @@ def _difference(names: tuple[str, ...], axes: tuple[str, ...]) -> str:
     return "; ".join([*parts, "the policy's names must be the robot's axes"])
 
 
-def _check_signal(item: Input, path: Path, signals: Mapping[str, SignalSettings]) -> list[str]:
+def _check_signal(item: SignalInput, path: Path, signals: Mapping[str, SignalSettings]) -> list[str]:
     """The signal that an input reads is configured and has a type that the input can be made from."""
     where, types = f"{path}: input {item.name!r}", _SIGNAL_TYPES[item.kind]
     if item.signal not in signals:

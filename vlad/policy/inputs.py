@@ -230,8 +230,19 @@ class InstructionInput(Table):
         return self
 
 
-Input: TypeAlias = Annotated[
-    ImageInput | LaserInput | CloudInput | OdometryInput | JointInput | InstructionInput,
-    Field(discriminator="kind"),
-]
+class PrefixInput(Table):
+    """(1, P, N) float32: the first P rows of what will be done from the frame on, normalised like the output.
+
+    Rows that nobody knows yet are 0. `length` is the name of a (1,) int64 input: how many rows at the
+    beginning will have been done before the answer can be there, so that the answer must go on from them.
+    """
+
+    name: Word
+    kind: Literal["prefix"]
+    shape: tuple[Literal[1], Size, Size]
+    length: Word | None = None
+
+
+SignalInput: TypeAlias = ImageInput | LaserInput | CloudInput | OdometryInput | JointInput | InstructionInput
+Input: TypeAlias = Annotated[SignalInput | PrefixInput, Field(discriminator="kind")]
 INPUT: TypeAdapter[Input] = TypeAdapter(Input)

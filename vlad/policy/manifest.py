@@ -16,6 +16,8 @@ from vlad.policy.inputs import (
     InstructionInput,
     Normalised,
     Positive,
+    PrefixInput,
+    SignalInput,
     Table,
     Word,
     Words,
@@ -65,6 +67,19 @@ class Output(Normalised):
         return self
 
 
+class EncoderTable(Table):
+    """A model in front of the model, run by the same backend, and only when its inputs have changed.
+
+    `inputs` are names of [[inputs]], `outputs` are inputs of the main model. The outcomes for the last
+    `remembers` different inputs are kept: many for an instruction, one for a picture.
+    """
+
+    model: Word
+    inputs: Words
+    outputs: Words
+    remembers: Annotated[int, Field(ge=1, le=64)] = 1
+
+
 class Manifest(Table):
     """All of policy.toml. `files` has the SHA-256 of every other file, by its path in the folder."""
 
@@ -80,12 +95,26 @@ class Manifest(Table):
     files: dict[Word, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
     inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
     output: Output
+    encoders: tuple[EncoderTable, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def sampled(self) -> tuple[SignalInput, ...]:
+        """The inputs that are made from signals."""
+        return tuple(item for item in self.inputs if not isinstance(item, PrefixInput))
+
+    @property
+    def prefix(self) -> PrefixInput | None:
+        """The input that says what will be done in the meantime, if the model takes it."""
+        return next((item for item in self.inputs if isinstance(item, PrefixInput)), None)
 
     @model_validator(mode="after")
     def _agrees(self) -> Manifest:
-        reasons = repeated("inputs", tuple(item.name for item in self.inputs))
+        lengths = [self.prefix.length] if self.prefix and self.prefix.length else []
+        reasons = repeated("inputs", (*(item.name for item in self.inputs), *lengths)) + self._unfit_prefix()
         named = [("model", self.model)] if self.model else []
+        named += [("model of an encoder", encoder.model) for encoder in self.encoders]
+        reasons += self._unfit_encoders()
         named += [
             (f"tokenizer of {item.name}", item.tokenizer)
             for item in self.inputs
@@ -96,3 +125,30 @@ class Manifest(Table):
         ]
         refuse(reasons)
         return self
+
+    def _unfit_prefix(self) -> list[str]:
+        if self.prefix is None:
+            return []
+        reasons = [] if self.sampled else ["inputs has a prefix alone; a policy must read a signal"]
+        if len(self.inputs) - len(self.sampled) > 1:
+            reasons.append("inputs has more than one prefix")
+        _, rows, columns = self.prefix.shape
+        if rows > self.output.horizon or columns != len(self.output.names):
+            reasons.append(
+                f"input {self.prefix.name!r}: has {rows} rows of {columns} numbers; a prefix has at most the "
+                f"{self.output.horizon} rows of the output, {len(self.output.names)} numbers each"
+            )
+        return reasons
+
+    def _unfit_encoders(self) -> list[str]:
+        known = [item.name for item in self.inputs]
+        given = tuple(name for encoder in self.encoders for name in encoder.outputs)
+        reasons = repeated("the outputs of encoders", given)
+        if clash := sorted({*known} & {*given}):
+            reasons.append(f"encoders give {', '.join(clash)}, which [[inputs]] have too; rename it")
+        for encoder in self.encoders:
+            if unknown := [name for name in encoder.inputs if name not in known]:
+                reasons.append(
+                    f"encoder {encoder.model}: no input {', '.join(unknown)} in [[inputs]]; add it"
+                )
+        return reasons

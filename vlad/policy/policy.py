@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,15 +16,25 @@ from vlad.policy.backends import (
     Backend,
     BackendError,
     Model,
+    OnnxOptions,
     ServerLost,
     Tensors,
     TensorSpec,
     load_backend,
 )
 from vlad.policy.bundle import Bundle, BundleRefused
+from vlad.policy.encoders import Encoded, Encoder
 from vlad.policy.inputs import ImageInput, InstructionInput
 from vlad.policy.manifest import Output
-from vlad.policy.preprocess import History, ObservationError, Reader, instruction_text, make_reader
+from vlad.policy.prefix import Ahead, Prefix, PrefixReader
+from vlad.policy.preprocess import (
+    History,
+    ObservationError,
+    Reader,
+    TokenReader,
+    instruction_text,
+    make_reader,
+)
 from vlad.policy.tokenizer import TokenizerError
 
 _WARM_RUNS = 7
@@ -49,15 +60,17 @@ class Policy:
         self.bundle = bundle
         self.lost = ""
         """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
+        self.memory_mb = 0
+        """What this process grew by when it was opened."""
         manifest = bundle.manifest
         self._is_remote = manifest.backend in REMOTE
-        self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.inputs))
+        self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.sampled))
         """The signals that it needs, all of them, for each inference."""
-        images = [spec.signal for spec in manifest.inputs if isinstance(spec, ImageInput)]
+        images = [spec.signal for spec in manifest.sampled if isinstance(spec, ImageInput)]
         self.trigger = (images or list(self.topics))[0]
         """The signal whose new sample is worth an inference: the first image, else the first input."""
         self.instruction_topic = next(
-            (spec.signal for spec in manifest.inputs if isinstance(spec, InstructionInput)), ""
+            (spec.signal for spec in manifest.sampled if isinstance(spec, InstructionInput)), ""
         )
         """The signal with the instruction; empty where the policy takes none."""
         states = [topic for topic in self.topics if topic != self.instruction_topic]
@@ -69,9 +82,10 @@ class Policy:
         self._readers = _readers(bundle)
         self._histories = [reader for reader in self._readers if isinstance(reader, History)]
         self._stamp_ns = 0
+        self._prefix = PrefixReader(manifest.prefix, manifest.output) if manifest.prefix else None
         self._inputs: Tensors = {
-            spec.name: reader.buffer for spec, reader in zip(manifest.inputs, self._readers, strict=True)
-        }
+            spec.name: reader.buffer for spec, reader in zip(manifest.sampled, self._readers, strict=True)
+        } | (self._prefix.tensors if self._prefix else {})
         self._backend = backend or _load(bundle, settings or PolicySettings())
         try:
             reasons = _mismatches(self._backend, self._inputs, bundle)
@@ -117,7 +131,16 @@ class Policy:
         if reasons := reasons or _bad_outputs(self._backend.run(self._inputs), self.bundle):
             raise self._misfit(reasons)
 
-    def infer(self, samples: Mapping[str, Sample]) -> Chunk:
+    def prefix(self, samples: Mapping[str, Sample], ahead: Ahead) -> Prefix | None:
+        """What will be done until `infer` has answered to these samples, where the model takes that.
+
+        `ahead` is the follower's; only in the thread of the follower.
+        """
+        if self._prefix is None:
+            return None
+        return ahead(self.stamp_ns(samples), self._step_ns, self._prefix.rows)
+
+    def infer(self, samples: Mapping[str, Sample], prefix: Prefix | None = None) -> Chunk:
         """What to do next, from the newest sample of each of `topics`.
 
         Stamped with the oldest of its images, or of all states where it has none. ObservationError where the
@@ -126,12 +149,14 @@ class Policy:
         if absent := [topic for topic in self.topics if topic not in samples]:
             raise ObservationError(f"no sample of {', '.join(absent)} yet")
         manifest = self.bundle.manifest
-        before_ns, self._stamp_ns = self._stamp_ns, min(samples[topic].stamp_ns for topic in self._dated)
+        before_ns, self._stamp_ns = self._stamp_ns, self.stamp_ns(samples)
         if self._stamp_ns - before_ns > _BREAK_NS:
             for history in self._histories:
                 history.forget()
-        for spec, reader in zip(manifest.inputs, self._readers, strict=True):
+        for spec, reader in zip(manifest.sampled, self._readers, strict=True):
             reader.read(samples[spec.signal].data)
+        if self._prefix is not None:
+            self._prefix.read(prefix)
         began_ns = self._clock.now_ns()
         outputs = self._backend.run(self._inputs)
         ready_ns = self._clock.now_ns()
@@ -153,6 +178,21 @@ class Policy:
             collision=_head(outputs, manifest.output.collision),
             uncertainty=_head(outputs, manifest.output.uncertainty),
         )
+
+    def remembered(self) -> dict[str, dict[str, int]]:
+        """How often what a reader or an encoder had made before could be used again, by its name."""
+        found = {
+            spec.name: reader.hits_and_misses()
+            for spec, reader in zip(self.bundle.manifest.sampled, self._readers, strict=True)
+            if isinstance(reader, TokenReader)
+        }
+        if isinstance(self._backend, Encoded):
+            found |= {encoder.name: (encoder.hits, encoder.misses) for encoder in self._backend.encoders}
+        return {name: {"hits": hits, "misses": misses} for name, (hits, misses) in found.items()}
+
+    def stamp_ns(self, samples: Mapping[str, Sample]) -> int:
+        """The time that a chunk made from these samples belongs to."""
+        return min(samples[topic].stamp_ns for topic in self._dated)
 
     def close(self) -> None:
         """Give back the model's memory and devices."""
@@ -178,7 +218,7 @@ def _head(outputs: Tensors, name: str | None) -> float | None:
 
 def _readers(bundle: Bundle) -> list[Reader]:
     try:
-        return [make_reader(spec, bundle.folder) for spec in bundle.manifest.inputs]
+        return [make_reader(spec, bundle.folder) for spec in bundle.manifest.sampled]
     except TokenizerError as error:
         raise BundleRefused([f"{error}; put the tokenizer.json of the training there"]) from error
 
@@ -190,12 +230,26 @@ def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
         manifest.precision,
         outputs=(*manifest.output.name, *manifest.output.heads),
         threads=settings.threads,
+        device=settings.device,
+        onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
         server=settings.server,
         name=manifest.name,
     )
+    opened: list[Backend] = []
     try:
-        return load_backend(manifest.backend, model)
+        opened.append(load_backend(manifest.backend, model))
+        for table in manifest.encoders:
+            encoder = replace(model, path=bundle.folder / table.model, outputs=table.outputs)
+            opened.append(load_backend(manifest.backend, encoder))
+        if not manifest.encoders:
+            return opened[0]
+        return Encoded(opened[0], [
+            Encoder(table.model, backend, table.inputs, table.remembers)
+            for table, backend in zip(manifest.encoders, opened[1:], strict=True)
+        ])  # fmt: skip
     except BackendError as error:
+        for backend in opened:
+            backend.close()
         raise BundleRefused([str(error)]) from error
 
 
@@ -207,8 +261,10 @@ def _output_shapes(bundle: Bundle) -> dict[str, tuple[int | None, ...]]:
     return shapes | dict.fromkeys(output.heads, (1, 1))
 
 
-def _fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Whether they are equal but where one of them leaves a size open."""
+def _fits(shape: tuple[int | None, ...] | None, wanted: tuple[int | None, ...] | None) -> bool:
+    """Whether they are equal but where one of them leaves a size open, or all of them."""
+    if shape is None or wanted is None:
+        return True
     return len(shape) == len(wanted) and all(
         None in (size, want) or size == want for size, want in zip(shape, wanted, strict=True)
     )
@@ -237,15 +293,17 @@ def _compare(where: str, found: TensorSpec | None, wanted: TensorSpec) -> list[s
     if found is None:
         return [f"{where}: the model has none of this name; correct the manifest, or export the model again"]
     reasons = []
-    if found.dtype != wanted.dtype:
+    if found.dtype not in (None, wanted.dtype):
         reasons.append(f"{where}: is {found.dtype} in the model, the manifest's kind means {wanted.dtype}")
     if not _fits(found.shape, wanted.shape):
-        reasons.append(f"{where}: has shape {_shown(found.shape)} in the model, {_shown(wanted.shape)} in "
-                       f"the manifest")  # fmt: skip
+        shapes = _shown(found.shape), _shown(wanted.shape)
+        reasons.append(f"{where}: has shape {shapes[0]} in the model, {shapes[1]} in the manifest")
     return reasons
 
 
-def _shown(shape: tuple[int | None, ...]) -> str:
+def _shown(shape: tuple[int | None, ...] | None) -> str:
+    if shape is None:
+        return "of any size"
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
 
 

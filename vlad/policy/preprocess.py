@@ -17,17 +17,17 @@ from vlad.policy.inputs import (
     TWIST_FIELDS,
     CloudInput,
     ImageInput,
-    Input,
     InstructionInput,
     JointInput,
     LaserInput,
     Normalised,
     OdometryInput,
+    SignalInput,
 )
 from vlad.policy.pictures import ImageReader, ObservationError
 from vlad.policy.tokenizer import InstructionTokenizer
 
-__all__ = ["History", "ObservationError", "Reader", "instruction_text", "make_reader"]
+__all__ = ["History", "ObservationError", "Reader", "TokenReader", "instruction_text", "make_reader"]
 
 _ANGLE_SLACK_RAD = 1e-6
 _AXES = ("x", "y", "z")
@@ -46,7 +46,7 @@ class Reader(Protocol):
         ...
 
 
-def make_reader(spec: Input, folder: Path) -> Reader:
+def make_reader(spec: SignalInput, folder: Path) -> Reader:
     """The reader for one input of the bundle in `folder`; TokenizerError if its tokenizer cannot be used."""
     match spec:
         case ImageInput():
@@ -216,6 +216,10 @@ class TokenReader:
 
     def read(self, data: Data) -> None:
         self.buffer[0] = self._tokenizer.encode(_told(self._signal, data))
+
+    def hits_and_misses(self) -> tuple[int, int]:
+        """How often the ids of an instruction were known already, and how often not."""
+        return self._tokenizer.encode.cache_info()[:2]
 
 
 class TextReader:

@@ -8,10 +8,13 @@ of the loop; the follower joins the first chunk of the new one to what was follo
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import Settings
@@ -20,6 +23,7 @@ from vlad.policy.backends import BACKENDS, ServerLost
 from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
 from vlad.policy.inputs import InstructionInput
 from vlad.policy.policy import Policy
+from vlad.policy.prefix import Ahead, without_effect
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
 from vlad.robot import Robot
@@ -27,10 +31,13 @@ from vlad.safety.chunks import Admission
 from vlad.safety.failover import Sources
 from vlad.safety.view import Rules
 
+log = logging.getLogger(__name__)
+
 _SHADOWED = 10
 """So many good chunks, then it may drive."""
 _SHADOW_S = 5.0
 _POLL_S = 0.02
+_MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +52,35 @@ class Shadowed:
 def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     """Load the model and run it a few times; BundleRefused where it is not what the bundle says.
 
-    One whose server is lost is opened all the same, and says so: `lost`.
+    Its files must fit into the memory that it may take, or nothing is loaded; and so must what is taken when
+    it has run. One whose server is lost is opened all the same, and says so: `lost`.
     """
+    if reason := without_effect(settings.policy.follow, bundle):
+        log.warning("%s", reason)
+    computer, process = psutil.virtual_memory(), psutil.Process()
+    may_take = settings.policy.memory_mb * _MB or computer.available
+    files = sum((bundle.folder / name).stat().st_size for name in bundle.manifest.files)
+    if files > may_take:
+        raise BundleRefused([_too_large(bundle, files, may_take)])
+    before = process.memory_info().rss
     policy = Policy(bundle, clock, settings.policy)
     try:
         if not policy.lost:
             policy.warm_up()
     except ServerLost as error:
         policy.lost = str(error)
+    policy.memory_mb = max(0, process.memory_info().rss - before) // _MB
+    if policy.memory_mb * _MB > may_take:
+        policy.close()
+        raise BundleRefused([_too_large(bundle, policy.memory_mb * _MB, may_take)])
     return policy
+
+
+def _too_large(bundle: Bundle, takes: int, may_take: int) -> str:
+    return (
+        f"{bundle}: takes {takes / _MB:.1f} MB of memory, and may take {may_take / _MB:.1f}; free some, "
+        f"raise policy.memory_mb where it is set, or use a smaller model"
+    )
 
 
 class Seat:
@@ -69,6 +96,7 @@ class Seat:
         chunks: Latest[Chunk],
         on_chunk: Callable[[], None],
         armed: Callable[[], bool],
+        ahead: Ahead,
     ) -> None:
         """`settings` are those of the kernel; the others as for InferenceLoop."""
         self.loop: InferenceLoop | None = None
@@ -82,6 +110,7 @@ class Seat:
         self._chunks = chunks
         self._on_chunk = on_chunk
         self._armed = armed
+        self._ahead = ahead
         self._candidate: InferenceLoop | None = None
         self._taken = asyncio.Event()
 
@@ -188,7 +217,7 @@ class Seat:
     ) -> InferenceLoop:
         return InferenceLoop(
             policy, self._latest, chunks, self._clock, self._settings.policy, on_chunk,
-            self._sources.topics, self._sources.estimates,
+            self._sources.topics, self._sources.estimates, self._ahead,
         )  # fmt: skip
 
     def _sit(self, loop: InferenceLoop) -> None:
@@ -220,7 +249,7 @@ class _Trial:
 
 def _optional(bundle: Bundle, settings: Settings) -> list[str]:
     """A line for each input without which the robot would drive on."""
-    states = [spec.signal for spec in bundle.manifest.inputs if not isinstance(spec, InstructionInput)]
+    states = [spec.signal for spec in bundle.manifest.sampled if not isinstance(spec, InstructionInput)]
     return [
         f"{bundle}: reads {topic!r}, which the settings do not require: the robot would drive on without it; "
         f"set signals.{topic}.required = true, and restart vlad"

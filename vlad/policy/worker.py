@@ -19,6 +19,7 @@ from vlad.clock import NS_PER_S, Clock
 from vlad.config import PolicySettings
 from vlad.messages import Chunk, Sample
 from vlad.policy.policy import Policy
+from vlad.policy.prefix import Ahead
 from vlad.policy.preprocess import ObservationError, instruction_text
 from vlad.queues import Latest
 from vlad.statistics import Window
@@ -52,11 +53,13 @@ class InferenceLoop:
         on_chunk: Callable[[], None],
         sources: Mapping[str, str],
         estimates: Mapping[str, Sample],
+        ahead: Ahead,
     ) -> None:
         """`latest` has the newest sample of each signal; `on_chunk` is called when `chunks` got a new one.
 
         `sources` says for a signal that failed which one stands in for it, `estimates` what is believed
-        where none can: both as the kernel has them at the moment.
+        where none can: both as the kernel has them at the moment. `ahead` tells what will be done until an
+        inference that starts now has ended.
         """
         self.inference_since_ns: int | None = None
         """When the inference that is running now began, for the kernel's deadline; None: none is running."""
@@ -71,6 +74,7 @@ class InferenceLoop:
         self._latest = latest
         self._sources = sources
         self._estimates = estimates
+        self._ahead = ahead
         self._chunks = chunks
         self._clock = clock
         self._on_chunk = on_chunk
@@ -127,8 +131,21 @@ class InferenceLoop:
             "latency_p99_ms": None if p99 is None else round(p99 / 1e6, 3),
             "bad_observations": self.bad_observations,
             "collision": self._collision,
+            "remembered": self.policy.remembered(),
+            "memory_mb": self.policy.memory_mb,
+            "advice": self._advice(p50),
             "error": self.lost or self.error,
         }
+
+    def _advice(self, latency_ns: float | None) -> str:
+        """What would help where inference is slower than the settings ask; empty: it is not."""
+        if latency_ns is None or latency_ns <= self._period_ns:
+            return ""
+        asked_ms = self._period_ns / 1e6
+        return (
+            f"each takes {latency_ns / 1e6:.0f} ms, policy.rate_hz asks for one every {asked_ms:.0f} ms; a "
+            f"faster backend or precision (openvino, int8), a GPU, more policy.threads or a lower rate help"
+        )
 
     def close(self) -> None:
         """End the thread and close the policy. A model that hangs is left behind."""
@@ -155,8 +172,9 @@ class InferenceLoop:
         self._used = frame
         self.inference_since_ns = now_ns
         loop = asyncio.get_running_loop()
+        prefix = self.policy.prefix(samples, self._ahead)
         self._worker.submit(
-            lambda: self.policy.infer(samples),
+            lambda: self.policy.infer(samples, prefix),
             lambda outcome: loop.call_soon_threadsafe(self._finish, outcome, now_ns),
         )
 

@@ -31,7 +31,7 @@ VALUES = st.recursive(
 def asking(kind, address, *outputs, timeout_s=20.0, **settings):
     """A backend that asks the server there."""
     server = ServerSettings(address=address, timeout_s=timeout_s, **settings)
-    backend = load_backend(kind, Model(Path("models/pi/1"), "float32", outputs, 1, server))
+    backend = load_backend(kind, Model(Path("models/pi/1"), "float32", outputs, 1, server=server))
     try:
         yield backend
     finally:

@@ -103,6 +103,23 @@ def test_the_key_is_shown_to_the_server_and_a_wrong_one_is_refused(tmp_path):
     server.close()
 
 
+def test_no_other_server_is_asked_where_this_one_leads_to_another(server):
+    here = OpenpiServer(lambda seen: {"actions": PLAN}, process_request=redirected_to(server.address))
+    with asking("openpi", here.address, "actions") as backend, pytest.raises(ServerLost, match="HTTP 302"):
+        backend.run({"s": STATE})
+    assert server.seen == []
+    here.close()
+
+
+def redirected_to(address):
+    def answer(connection, request):
+        response = connection.respond(302, "elsewhere\n")
+        response.headers["Location"] = address
+        return response
+
+    return answer
+
+
 @pytest.mark.parametrize(
     ("content", "said"), [(None, "cannot be read"), ("", "must hold"), ("a\nb", "one line")]
 )
@@ -212,7 +229,7 @@ def test_another_server_than_openpi_s_is_noticed_when_it_is_connected_to(sends, 
 
 def test_an_answer_that_is_too_large_is_refused(sends):
     address = sends(pack_openpi({}), [bytes(16 * 1024 * 1024 + 1)])
-    with asking("openpi", address, "actions") as backend, pytest.raises(ServerLost, match="exceeds limit"):
+    with asking("openpi", address, "actions") as backend, pytest.raises(ServerLost, match="limit"):
         backend.run({"s": STATE})
 
 

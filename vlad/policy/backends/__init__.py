@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -22,6 +22,8 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 BACKENDS: dict[str, str] = {
     "onnx": "vlad.policy.backends.onnx",
+    "torch": "vlad.policy.backends.torch",
+    "openvino": "vlad.policy.backends.openvino",
     "openpi": "vlad.policy.backends.openpi",
     "groot": "vlad.policy.backends.groot",
     "kserve": "vlad.policy.backends.kserve",
@@ -43,13 +45,26 @@ class ServerLost(BackendError):  # noqa: N818 - a state, which may end by itself
 
 
 @dataclass(frozen=True, slots=True)
+class OnnxOptions:
+    """What is set for ONNX Runtime alone, as in vlad.toml's [policy.onnx]; `arena_mb` 0 is no limit."""
+
+    providers: tuple[str, ...] = ("cpu",)
+    arena_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
-    """What to load. `outputs` are the graph outputs that are wanted, `threads` the CPU threads it may use."""
+    """What to load. `outputs` are the graph outputs that are wanted, `threads` the CPU threads it may use.
+
+    `device` is "cpu", "cuda" or "cuda:1", for the backends that can choose.
+    """
 
     path: Path
     precision: str
     outputs: tuple[str, ...]
     threads: int
+    device: str = "cpu"
+    onnx: OnnxOptions = field(default_factory=OnnxOptions)
     server: ServerSettings | None = None
     """Where the model runs, for the backends in REMOTE; `path` is the bundle's folder then."""
     name: str = ""
@@ -58,10 +73,13 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """What the graph says of one input or output: NumPy's name of its type, None for an open dimension."""
+    """What the graph says of one input or output: NumPy's name of its type, None for an open dimension.
 
-    dtype: str
-    shape: tuple[int | None, ...]
+    None in place of either: the graph does not say, only a run shows it.
+    """
+
+    dtype: str | None
+    shape: tuple[int | None, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
