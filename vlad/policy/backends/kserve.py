@@ -17,7 +17,7 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from vlad.config import ServerSettings
-from vlad.policy.backends import BackendError, Description, Model, ServerLost, Tensors
+from vlad.policy.backends import BackendError, Description, Model, ServerLost, Tensors, TensorSpec
 from vlad.policy.backends.kserve_http import HttpLink
 from vlad.policy.backends.kserve_tensors import Link, Place, ServerFailed
 from vlad.policy.backends.remote import Deadline, Refused, no_answer, read_token, server_of
@@ -45,14 +45,12 @@ class KserveBackend:
         """
         said = self._ask(lambda deadline: self._link.metadata(deadline))
         texts = {
-            name: spec
+            name: spec.shape
             for name, spec in said.inputs.items()
-            if spec.dtype == "object" and all(size in (1, None) for size in spec.shape)
+            if spec.dtype == "object" and spec.shape is not None and {*spec.shape} <= {1, None}
         }
-        self._axes = {name: len(spec.shape) for name, spec in texts.items()}
-        return replace(
-            said, inputs={**said.inputs, **{name: replace(texts[name], shape=(1,)) for name in texts}}
-        )
+        self._axes = {name: len(shape) for name, shape in texts.items()}
+        return replace(said, inputs={**said.inputs, **dict.fromkeys(texts, TensorSpec("object", (1,)))})
 
     def warm_up(self, inputs: Tensors) -> None:
         self.run(inputs)
@@ -74,22 +72,22 @@ class KserveBackend:
         After a failure the connection is thrown away, and with it whatever still comes over it: the answer to
         an older question is never taken for that to a newer one.
         """
-        address = self._settings.address
+        address, answer = self._settings.address, None
         try:
-            return question(Deadline(self._settings.timeout_s))
-        except BaseException as error:
-            self.close()
-            match error:
-                case TimeoutError():
-                    raise no_answer(self._settings) from error
-                case OSError():
-                    said = error.strerror or error
-                    raise ServerLost(f"{address}: {said}; see whether the policy server runs") from error
-                case Refused():
-                    raise ServerLost(f"{address}: its answer {error}") from error
-                case ServerFailed():
-                    raise ServerLost(f"{address}: the server failed: {error}; see its log") from error
-            raise
+            answer = question(Deadline(self._settings.timeout_s))
+            return answer
+        except TimeoutError as error:
+            raise no_answer(self._settings) from error
+        except OSError as error:
+            said = error.strerror or error
+            raise ServerLost(f"{address}: {said}; see whether the policy server runs") from error
+        except Refused as error:
+            raise ServerLost(f"{address}: its answer {error}") from error
+        except ServerFailed as error:
+            raise ServerLost(f"{address}: the server failed: {error}; see its log") from error
+        finally:
+            if answer is None:
+                self.close()
 
 
 def load(model: Model) -> KserveBackend:
