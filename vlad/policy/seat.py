@@ -65,7 +65,8 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     before = process.memory_info().rss
     policy = Policy(bundle, clock, settings.policy, cache=settings.paths.state_dir / "cache")
     try:
-        policy.warm_up()
+        if not policy.lost:
+            policy.warm_up()
     except ServerLost as error:
         policy.lost = str(error)
     policy.memory_mb = max(0, process.memory_info().rss - before) // _MB
