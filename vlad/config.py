@@ -128,7 +128,9 @@ class ServerSettings(Section):
     """Where the policy runs, for bundles whose backend is a policy server."""
 
     address: str
-    """ws://HOST:PORT or wss://HOST:PORT of an openpi server, tcp://HOST:PORT of a GR00T server."""
+    """ws://HOST:PORT or wss://HOST:PORT of an openpi server, tcp://HOST:PORT of a GR00T server,
+    http://HOST:PORT or grpc://HOST:PORT of a server with KServe's protocol, where /v2/models/NAME may follow.
+    """
     token_file: Path | None = None
     """File with the key that the server wants to see; None: it wants none."""
     timeout_s: Annotated[float, Field(gt=0, le=60, strict=True)] = 0.09
@@ -141,12 +143,13 @@ class ServerSettings(Section):
     def _leads_somewhere(self) -> ServerSettings:
         try:
             parts = urlsplit(self.address)
-            known = parts.scheme in ("ws", "wss", "tcp") and parts.hostname and parts.port
+            known = parts.scheme in ("ws", "wss", "tcp", "http", "grpc") and parts.hostname and parts.port
         except ValueError:
             known = False
         if not known:
             raise ValueError(
-                f'address {self.address!r} is not "ws://HOST:PORT", "wss://HOST:PORT" or "tcp://HOST:PORT"'
+                f'address {self.address!r} is not "ws://HOST:PORT", "wss://HOST:PORT", "tcp://HOST:PORT", '
+                f'"http://HOST:PORT" or "grpc://HOST:PORT"'
             )
         if self.ca_file is not None and parts.scheme != "wss":
             raise ValueError("ca_file is for a wss:// address: nothing else is encrypted; remove it")

@@ -22,8 +22,8 @@ SHORT = {
     "ingest": ["--seconds", "2"],
     "remote": ["--trials", "2", "--questions", "10"],
     "safety_tick": ["--ticks", "200"],
-    "swap": ["--swaps", "2"],
     "start": ["--starts", "1", "--seconds", "1"],
+    "swap": ["--swaps", "1"],
 }
 
 

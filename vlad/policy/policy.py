@@ -90,7 +90,11 @@ class Policy:
             spec.name: reader.buffer for spec, reader in zip(manifest.sampled, self._readers, strict=True)
         } | (self._prefix.tensors if self._prefix else {})
         self._backend = backend or _load(bundle, settings or PolicySettings(), self._inputs, cache)
-        if reasons := _mismatches(self._backend, self._inputs, bundle):
+        try:
+            reasons = _mismatches(self._backend, self._inputs, bundle)
+        except ServerLost as error:
+            self.lost, reasons = str(error), []
+        if reasons:
             self._backend.close()
             raise BundleRefused(reasons)
 
@@ -122,8 +126,12 @@ class Policy:
         return times_s
 
     def try_out(self) -> None:
-        """Run once more on what was read last. BackendError where that fails, or gives nothing of use."""
-        if reasons := _bad_outputs(self._backend.run(self._inputs), self.bundle):
+        """Run once more on what was read last. BackendError where that fails, or gives nothing of use.
+
+        Before that the model is compared with the manifest: a server that comes back may have another one.
+        """
+        reasons = _mismatches(self._backend, self._inputs, self.bundle)
+        if reasons := reasons or _bad_outputs(self._backend.run(self._inputs), self.bundle):
             raise self._misfit(reasons)
 
     def prefix(self, samples: Mapping[str, Sample], ahead: Ahead) -> Prefix | None:
@@ -227,10 +235,11 @@ def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path
         threads=settings.threads,
         device=settings.device,
         onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
+        server=settings.server,
         tensorrt=TensorrtOptions(settings.tensorrt.workspace_mb),
         shapes={name: array.shape for name, array in inputs.items()},
         cache=cache,
-        server=settings.server,
+        name=manifest.name,
     )
     opened: list[Backend] = []
     try:
