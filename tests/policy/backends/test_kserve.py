@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tests.policy.backends.kserve_server import SERVERS, Served, message, varint
 from tests.policy.bundles import image_input, laser_input, manifest
 from tools.benchmarks.rig import ROOT
 from vlad.clock import SystemClock
-from vlad.config import PolicySettings, ServerSettings
+from vlad.config import PathSettings, PolicySettings, ServerSettings
 from vlad.policy.backends import (
     BackendError,
     Model,
@@ -42,7 +43,9 @@ PICTURE = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
 def asking(address, *outputs, timeout_s=20.0, **settings):
     """A backend that asks the server there, of a bundle that is called "pi"."""
     server = ServerSettings(address=address, timeout_s=timeout_s, **settings)
-    backend = load_backend("kserve", Model(Path("models/pi/1"), "float32", outputs, 1, server, "pi"))
+    backend = load_backend(
+        "kserve", Model(Path("models/pi/1"), "float32", outputs, 1, server=server, name="pi")
+    )
     try:
         yield backend
     finally:
@@ -587,7 +590,11 @@ def policy_of(tmp_path):
     def start(address):
         server = ServerSettings(address=address, timeout_s=20.0)
         clock, settings = SystemClock(), PolicySettings(server=server)
-        policy = open_policy(load_bundle(folder), type("S", (), {"policy": settings}), clock)
+        policy = open_policy(
+            load_bundle(folder),
+            SimpleNamespace(policy=settings, paths=PathSettings(state_dir=folder.parent)),
+            clock,
+        )
         opened.append(policy)
         return policy
 

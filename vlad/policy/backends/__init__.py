@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -77,6 +77,7 @@ class Model:
     precision: str
     outputs: tuple[str, ...]
     threads: int
+    _: KW_ONLY
     device: str = "cpu"
     onnx: OnnxOptions = field(default_factory=OnnxOptions)
     tensorrt: TensorrtOptions = field(default_factory=TensorrtOptions)
