@@ -13,6 +13,7 @@ from vlad.clock import SystemClock
 from vlad.config import Settings
 from vlad.control import Control
 from vlad.messages import Level
+from vlad.policy.bundle import BundleRefused
 from vlad.record.events import EventLog
 
 Row = dict[str, Any]
@@ -72,6 +73,22 @@ class FakeActions:
 
     async def models(self) -> list[Row]:
         return self.bundles
+
+    async def model(self, name: str, version: str) -> Row:
+        if version != "1":
+            raise BundleRefused([f"no bundle {name} {version} is installed"])
+        image = {"name": "image", "kind": "image", "mean": [0.123]}
+        manifest = {"name": name, "inputs": [image], "output": {"horizon": 20}, "files": {"model.onnx": "0f"}}
+        return {"folder": f"/m/{name}/1", "manifest": {**manifest, "provenance": {"trained": "today"}}}
+
+    async def activate(self, name: str, version: str, who: str) -> Row:
+        await self.model(name, version)
+        self.done.append(("activate", who, name, version))
+        return {"bundle": f"{name} {version}", "chunks": 10, "latency_p50_ms": 2.5}
+
+    async def rollback(self, who: str) -> Row:
+        self.done.append(("rollback", who))
+        return {"bundle": "demo 0", "chunks": 0, "latency_p50_ms": None}
 
 
 class Served:

@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from vlad.config import ConfigError, Settings, SignalSettings, load_robot, load_settings
+from vlad.config import (
+    ConfigError,
+    ServerSettings,
+    Settings,
+    SignalSettings,
+    load_robot,
+    load_settings,
+)
 from vlad.robot import Robot
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,7 +110,10 @@ def test_what_is_not_set_has_a_default(files: Files) -> None:
 def test_paths_are_relative_to_the_file_that_names_them(files: Files) -> None:
     files.add('[policy]\nbundle = "models/demo/1"\n')
     file = files.drop_in("keys.toml", '[wire]\ncurve_server_secret = "key"\ncurve_clients = "/clients"\n')
+    files.drop_in("server.toml", '[policy.server]\naddress = "ws://host:80"\ntoken_file = "token"\n')
     settings, _ = files.load()
+    assert settings.policy.server is not None
+    assert settings.policy.server.token_file == file.parent / "token"
     assert settings.robot.limits == files.folder / "rover.toml"
     assert settings.policy.bundle == files.folder / "models/demo/1"
     assert settings.wire.curve_server_secret == file.parent / "key"
@@ -154,6 +164,11 @@ def test_mistakes_of_several_files_come_together(files: Files) -> None:
         ('[signals.x]\ntype = "smell"', "signals.x.type"),
         ("[signals.x]", "signals.x.type"),
         ("[operator]\ngroup = 3", "operator.group"),
+        ('[policy]\ndevice = "gpu"', "policy.device"),
+        ('[policy]\ndevice = "cuda:x"', "policy.device"),
+        ('[policy.onnx]\nproviders = ["cpu", "coreml"]', "policy.onnx.providers.1"),
+        ("[policy.onnx]\nproviders = []", "policy.onnx.providers"),
+        ("[policy.onnx]\narena_mb = -1", "policy.onnx.arena_mb"),
     ],
 )
 def test_a_value_of_the_wrong_kind_or_size_is_a_mistake(files: Files, text: str, key: str) -> None:
@@ -261,6 +276,14 @@ def test_any_single_line_left_out_gives_settings_or_a_clear_report(files: Files)
     ("[signals.odometry]\nestimate_s = 1.5", "less than or equal to 1"),
     ("[policy]\nhung_s = 0.1", "policy.hung_s: must not be below policy.deadline_s"),
     ('[guard]\nrelay_stop = "0x1"', "guard.relay_stop"),
+    ('[policy.server]\ntimeout_s = 0.2', "policy.server.address: is missing"),
+    ('[policy.server]\naddress = "10.0.0.5:8000"', "address '10.0.0.5:8000' is not \"ws://HOST:PORT\""),
+    ('[policy.server]\naddress = "ws://host"', "address 'ws://host' is not"),
+    ('[policy.server]\naddress = "ws://host:99999"', "address 'ws://host:99999' is not"),
+    ('[policy.server]\naddress = "ws://[::1:80"', "address 'ws://[::1:80' is not"),
+    ('[policy.server]\naddress = "ws://host:80"\nca_file = "ca.pem"', "ca_file is for a wss:// address"),
+    ('[policy.server]\naddress = "ws://host:80"\ntimeout_s = 3.0',
+     "policy.server.timeout_s: must not be above policy.hung_s"),
 ])  # fmt: skip
 def test_settings_that_contradict_themselves_are_refused(files: Files, signals: str, expected: str) -> None:
     files.drop_in("mistake.toml", signals)
@@ -275,12 +298,15 @@ def test_a_joint_named_twice_is_refused(files: Files) -> None:
 
 def uncommented(path: Path) -> dict[str, Any]:
     lines = path.read_text().splitlines()
-    return tomllib.loads("\n".join(re.sub(r"^# (?=[a-z_]+ = )", "", line) for line in lines))
+    return tomllib.loads("\n".join(re.sub(r"^# (?=[a-z_]+ = |\[)", "", line) for line in lines))
 
 
 def test_the_settings_file_has_every_key_with_its_default() -> None:
     given = uncommented(ROOT / "etc" / "vlad.toml")
-    examples = {"bundle", "curve_server_secret", "curve_clients", "backups", "relay"}
+    examples = {"bundle", "curve_server_secret", "curve_clients", "backups", "relay", "server"}
+    server = given["policy"]["server"]
+    assert list(server) == list(ServerSettings.model_fields)
+    assert server["timeout_s"] == ServerSettings.model_validate(server | {"ca_file": None}).timeout_s == 0.09
     for section, field in Settings.model_fields.items():
         default = SignalSettings(type="image") if section == "signals" else field.default
         known = given[section]["camera"] if section == "signals" else given[section]

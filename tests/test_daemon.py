@@ -17,13 +17,13 @@ from vlad.messages import CommandMode, EStop
 
 CAMERA = {"camera": {"type": "image", "max_age_s": 1.0}}
 FEED = ["camera:image:30:64x48"]
-QUIET = {"fifo_priority": 0, "lock_memory": False}
+UNLOCKED = {"lock_memory": False}
 
 
 @pytest.fixture
 def idle():
     """A daemon without a policy, and no drivers."""
-    with rig({"estop": {"type": "estop", "required": False}}, realtime=QUIET) as made:
+    with rig({"estop": {"type": "estop", "required": False}}, realtime=UNLOCKED) as made:
         made.start_daemon("vlad", "--config", made.write_settings())
         yield made
 
@@ -31,7 +31,7 @@ def idle():
 @pytest.fixture
 def moving():
     """A daemon whose policy drives slowly ahead on what a camera sees, armed and moving."""
-    with rig({**CAMERA, "estop": {"type": "estop", "required": False}}, realtime=QUIET) as made:
+    with rig({**CAMERA, "estop": {"type": "estop", "required": False}}, realtime=UNLOCKED) as made:
         made.policy["bundle"] = str(write_policy(made.folder / "models" / "bench", "camera", 32, rounds=0))
         made.start_daemon("vlad", "--config", made.write_settings())
         made.camera = made.feed(FEED)
@@ -109,7 +109,7 @@ def test_three_mistakes_in_the_settings_are_all_reported_and_nothing_starts(tmp_
 
 def test_a_folder_that_cannot_be_made_is_told_with_the_option_that_names_another(tmp_path):
     (tmp_path / "file").touch()
-    with rig({}, realtime=QUIET) as made:
+    with rig({}, realtime=UNLOCKED) as made:
         words = ["--config", made.write_settings(), "--state-dir", tmp_path / "file" / "state"]
         done = subprocess.run(
             [sys.executable, "-m", "vlad", *words], capture_output=True, text=True, timeout=30
@@ -157,7 +157,7 @@ def test_a_motor_driver_that_ends_is_missed_while_moving(moving):
 
 def test_a_backup_camera_takes_over_and_the_policy_goes_on():
     spare = {"camera": CAMERA["camera"] | {"max_age_s": 0.3, "backups": ["spare"]}, "spare": CAMERA["camera"]}
-    with rig(spare, realtime=QUIET) as made:
+    with rig(spare, realtime=UNLOCKED) as made:
         made.policy["bundle"] = str(write_policy(made.folder / "models" / "bench", "camera", 32, rounds=0))
         made.start_daemon("vlad", "--config", made.write_settings())
         camera = made.feed(FEED)
@@ -167,7 +167,7 @@ def test_a_backup_camera_takes_over_and_the_policy_goes_on():
             await_command(made, CommandMode.RUN)
             made.processes[camera].kill()
             status = await_status(made, lambda status: status["signals"]["camera"]["source"] == "spare")
-            assert [fault["id"] for fault in status["faults"]] == ["signal_replaced"]
+            assert "signal_replaced" in [fault["id"] for fault in status["faults"]]
             inferred = status["policy"]["inferences"]
             status = await_status(made, lambda status: status["policy"]["inferences"] > inferred + 30)
             assert status["mode"] == "active"
@@ -216,7 +216,7 @@ def test_a_frozen_daemon_leaves_the_motors_with_a_stop(moving):
 
 
 def test_a_bundle_that_was_tampered_with_is_refused_and_the_robot_cannot_be_armed():
-    with rig(CAMERA, realtime=QUIET) as made:
+    with rig(CAMERA, realtime=UNLOCKED) as made:
         folder = write_policy(made.folder / "models" / "bench", "camera", 32, rounds=0)
         made.policy["bundle"] = str(folder)
         with (folder / "model.onnx").open("ab") as model:
@@ -250,7 +250,7 @@ def test_garbage_on_the_sensor_socket_is_counted_and_does_not_hurt(moving):
 
 
 def test_the_systemd_watchdog_is_fed_by_the_tick(tmp_path):
-    with rig({}, realtime=QUIET) as made, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+    with rig({}, realtime=UNLOCKED) as made, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(20)
         made.start(

@@ -38,7 +38,7 @@ async def test_a_part_that_ends_without_an_error_counts_as_dead_too():
     assert failed == ["watchdog"]
 
 
-async def restarted(monkeypatch, part, clock, times):
+async def restarted(monkeypatch, part, clock, times, events=None):
     """Supervise until `times` restarts; the pauses that were made."""
     pauses = []
 
@@ -48,7 +48,7 @@ async def restarted(monkeypatch, part, clock, times):
             raise asyncio.CancelledError
 
     monkeypatch.setattr("vlad.supervisor.asyncio.sleep", pause)
-    task = asyncio.create_task(supervise(part, clock, Events(), lambda name: None))
+    task = asyncio.create_task(supervise(part, clock, events or Events(), lambda name: None))
     await asyncio.gather(task, return_exceptions=True)
     return pauses
 
@@ -59,6 +59,27 @@ async def test_the_pauses_grow_up_to_five_seconds(monkeypatch):
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert part.state == "restarting"
     assert part.restarts == 7
+
+
+async def test_the_longest_pause_is_the_part_s_own(monkeypatch):
+    part = Part("inference", breaks, critical=False, longest_backoff_s=0.5)
+    assert await restarted(monkeypatch, part, FakeClock(), 5) == [0.1, 0.2, 0.4, 0.5, 0.5]
+
+
+async def test_a_part_that_fails_again_and_again_for_one_reason_is_told_of_once(monkeypatch):
+    clock, events = FakeClock(), Events()
+    reasons = iter(["gone", "gone", "gone", "another", "another", "long after: another", "another"])
+
+    async def fails():
+        reason = next(reasons)
+        if reason.startswith("long after"):
+            clock.advance(1)
+            reason = "another"
+        raise OSError(reason)
+
+    part = Part("inference", fails, critical=False, longest_backoff_s=0.5)
+    await restarted(monkeypatch, part, clock, 7, events)
+    assert events.texts == [f"inference: OSError: {reason}" for reason in ("gone", "another", "another")]
 
 
 async def test_a_part_that_ran_long_enough_is_run_again_after_a_short_pause(monkeypatch):

@@ -8,7 +8,7 @@ import zmq
 
 from vlad.clock import FakeClock, SystemClock
 from vlad.command import CommandWriter
-from vlad.config import PathSettings, Settings
+from vlad.config import PathSettings, PolicySettings, Settings
 from vlad.driver import CommandReceiver
 from vlad.ingest import TopicCounters
 from vlad.messages import Chunk, CommandMode, EStop, Image, Instruction, Kind, Mode, Request, Sample
@@ -44,7 +44,7 @@ class Bench:
         self.counters = {"estop": TopicCounters()}
         self.watchdog = Watchdog(
             kernel=Kernel(ROBOT, self.settings, None),
-            follower=Follower(0),
+            follower=Follower(PolicySettings(follow="latest")),
             writer=CommandWriter(self.context, self.settings, clock),
             samples=self.samples,
             chunks=self.chunks,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlad.messages import Instruction, Level, Sample
-from vlad.policy.bundle import find_bundles
+from vlad.policy.bundle import BundleRefused, find_bundles, read_bundle
+from vlad.policy.choice import Choice, write_choice
 from vlad.safety.faults import active
 from vlad.safety.reaction import ActiveFault, Finding
 from vlad.status import fault_rows, status_report
@@ -66,6 +69,49 @@ class Acts:
             daemon.robot,
             daemon.settings.signals,
         )
+
+    async def model(self, name: str, version: str) -> dict[str, Any]:
+        """All that the manifest of one bundle says."""
+        return await asyncio.to_thread(read_bundle, self._bundle_folders(), name, version)
+
+    async def activate(self, name: str, version: str, who: str) -> dict[str, Any]:
+        """Let the bundle of this name and version drive. BundleRefused with every reason."""
+        bundle = await asyncio.to_thread(read_bundle, self._bundle_folders(), name, version)
+        return await self._activate(Path(bundle["folder"]), who)
+
+    async def rollback(self, who: str) -> dict[str, Any]:
+        """Let the bundle drive that did so before the last activation."""
+        if self._daemon.choice.before is None:
+            raise BundleRefused(["no other bundle drove before this one; activate one by its name"])
+        return await self._activate(self._daemon.choice.before, who)
+
+    async def _activate(self, folder: Path, who: str) -> dict[str, Any]:
+        daemon = self._daemon
+        try:
+            shadowed = await daemon.seat.activate(folder)
+        except BundleRefused as refused:
+            for reason in refused.reasons:
+                self.events.put("bundle_refused", Level.CAUTION, reason, folder=str(folder), who=who)
+            raise
+        daemon.policy_error = ""
+        daemon.choice = Choice(folder, daemon.choice.bundle, daemon.settings.policy.bundle)
+        text = f"{who}: {daemon.bundle} drives, after {shadowed.chunks} chunks in the shadow"
+        self.events.put("model", Level.SAFE, text, who=who, folder=str(folder))
+        try:
+            await asyncio.to_thread(write_choice, daemon.choice_path, daemon.choice)
+        except OSError as error:
+            problem = (
+                f"{daemon.choice_path}: {error.strerror}; after a restart the bundle of before will drive"
+            )
+            self.events.put("model", Level.WARNING, problem, folder=str(folder))
+        return {"bundle": str(daemon.bundle), "folder": str(folder), **asdict(shadowed)}
+
+    def _bundle_folders(self) -> list[Path]:
+        """Those that are installed, and those that drive, drove or are meant to by the settings."""
+        daemon = self._daemon
+        known = (daemon.choice.bundle, daemon.choice.before, daemon.settings.policy.bundle)
+        installed = sorted((daemon.settings.paths.state_dir / "models").glob("*/*"))
+        return [*installed, *(folder for folder in known if folder is not None)]
 
     def put_task(self, text: str, who: str) -> None:
         """Set the task, and tell the policy where it reads one."""

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import zmq
@@ -31,14 +30,17 @@ from vlad.latch import EStopLatch
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
 from vlad.notify import Notifier
 from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
+from vlad.policy.choice import Choice, ChoiceError, read_choice
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
+from vlad.policy.seat import Seat, open_policy
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
 from vlad.record.events import EventLog
 from vlad.record.journal import Journal
 from vlad.robot import Robot
 from vlad.safety.kernel import Kernel, Verdict
+from vlad.safety.ladder import ARMED
 from vlad.supervisor import Part, supervise
 from vlad.watchdog import AT_REST, Watchdog
 
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 
 _CONFIRM_S = 1.0
 _SETTLED = (*AT_REST, Mode.ESTOP)
+_RETRY_S = 0.5
+"""A policy that failed, or whose server is lost, is tried out again at least this often."""
 
 
 def _require(settings: Settings, policy: Policy | None) -> Settings:
@@ -75,8 +79,9 @@ class Daemon:
         self.robot = robot
         self.clock = clock
         self.parts: list[Part] = []
-        self.inference: InferenceLoop | None = None
         self.policy_error = ""
+        self.choice_path = settings.paths.state_dir / "policy.json"
+        self.choice = Choice(settings.policy.bundle, None, settings.policy.bundle)
         self.started_ns = clock.now_ns()
         self._failed: tuple[str, ...] = ()
         self._ticking = asyncio.Event()
@@ -84,9 +89,14 @@ class Daemon:
         self._notifier = Notifier()
 
     @property
+    def inference(self) -> InferenceLoop | None:
+        """The loop of the policy that drives."""
+        return self.seat.loop
+
+    @property
     def bundle(self) -> Bundle | None:
         """The bundle that runs."""
-        return self.inference.policy.bundle if self.inference else None
+        return self.seat.loop.policy.bundle if self.seat.loop else None
 
     @property
     def stopping(self) -> bool:
@@ -136,24 +146,23 @@ class Daemon:
         closing.callback(self.events.put, "stop", Level.SAFE, "vlad stopped")
 
     async def _load_policy(self) -> Policy | None:
-        """Load and warm up the bundle. With a refused one the daemon runs, says why, and cannot be armed."""
-        folder = self.settings.policy.bundle
-        if folder is None:
-            return None
-        try:
-            return await asyncio.to_thread(self._warm_policy, folder)
-        except BundleRefused as refused:
-            self.policy_error = "; ".join(refused.reasons)
-            for reason in refused.reasons:
-                log.error("bundle refused: %s", reason)
-                self.events.put("bundle_refused", Level.WARNING, reason, folder=str(folder))
-            return None
+        """Load and warm up the bundle. With a refused one the daemon runs, says why, and cannot be armed.
 
-    def _warm_policy(self, folder: Path) -> Policy:
-        bundle = load_bundle(folder, self.robot, self.settings.signals)
-        policy = Policy(bundle, self.clock, threads=self.settings.policy.threads)
-        policy.warm_up()
-        return policy
+        So it is while the server of a policy is not there, but that one is tried again and again.
+        """
+        try:
+            self.choice = read_choice(self.choice_path, self.settings.policy.bundle)
+            if self.choice.bundle is None:
+                return None
+            bundle = load_bundle(self.choice.bundle, self.robot, self.settings.signals)
+            return await asyncio.to_thread(open_policy, bundle, self.settings, self.clock)
+        except (BundleRefused, ChoiceError) as refused:
+            reasons = refused.reasons if isinstance(refused, BundleRefused) else [str(refused)]
+            self.policy_error = "; ".join(reasons)
+            for reason in reasons:
+                log.error("bundle refused: %s", reason)
+                self.events.put("bundle_refused", Level.WARNING, reason, folder=str(self.choice.bundle))
+            return None
 
     def _build(self, closing: contextlib.AsyncExitStack, policy: Policy | None) -> None:
         settings = _require(self.settings, policy)
@@ -164,6 +173,7 @@ class Daemon:
         writer = CommandWriter(context, settings, self.clock)
         closing.callback(writer.close)
         chunks: Latest[Chunk] = Latest()
+        follower = Follower(settings.policy)
         self.computer = ComputerMonitor(settings.paths.state_dir, self.clock)
         closing.callback(self.computer.close)
         self.guard = GuardLink(
@@ -174,7 +184,7 @@ class Daemon:
         self.kernel = Kernel(self.robot, settings, self.latch.load())
         self.watchdog = Watchdog(
             kernel=self.kernel,
-            follower=Follower(round(settings.policy.blend_s * NS_PER_S)),
+            follower=follower,
             writer=writer,
             samples=self.ingest.latest,
             chunks=chunks,
@@ -190,19 +200,20 @@ class Daemon:
             computer=self.computer.newest.peek,
             guard=self.guard.newest,
         )
+        self.seat = Seat(
+            settings,
+            self.robot,
+            self.clock,
+            self.ingest.latest,
+            self.kernel.sources,
+            chunks,
+            on_chunk=self.watchdog.ticker.wake,
+            armed=lambda: self.kernel.mode in ARMED,
+            ahead=follower.ahead,
+        )
+        closing.callback(self.seat.close)
         if policy is not None:
-            wake = self.watchdog.ticker.wake
-            self.inference = InferenceLoop(
-                policy,
-                self.ingest.latest,
-                chunks,
-                self.clock,
-                settings.policy,
-                on_chunk=wake,
-                sources=self.kernel.sources.topics,
-                estimates=self.kernel.sources.estimates,
-            )
-            closing.callback(self.inference.close)
+            self.seat.take(policy)
         self.acts = Acts(self)
         self.control = Control(settings, self.acts)
 
@@ -216,9 +227,8 @@ class Daemon:
         self.parts = [
             Part("watchdog", self._run_watchdog, critical=True),
             Part("control", self.control.run, critical=False),
+            Part("inference", self.seat.run, critical=False, longest_backoff_s=_RETRY_S),
         ]
-        if self.inference is not None:
-            self.parts.append(Part("inference", self.inference.run, critical=False))
         tasks = [
             asyncio.create_task(supervise(part, self.clock, self.events, self._fail), name=part.name)
             for part in self.parts
@@ -258,8 +268,7 @@ class Daemon:
         if isinstance(sample.data, Instruction):
             self.acts.take_task(sample.data.text, f"{sample.topic} ({sample.data.source})")
         self.watchdog.notice(sample)
-        if self.inference is not None:
-            self.inference.notify(sample)
+        self.seat.notify(sample)
 
     def _on_verdict(self, verdict: Verdict) -> None:
         self._ticking.set()

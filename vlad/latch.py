@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vlad.clock import Clock
+from vlad.files import write_durably
 from vlad.jsontext import to_json
 from vlad.queues import Latest
 
@@ -102,7 +103,7 @@ class EStopLatch:
 
     def _stored(self, state: dict[str, Any]) -> bool:
         try:
-            _write_durably(self._path, to_json(state) + "\n")
+            write_durably(self._path, to_json(state) + "\n")
         except OSError as error:
             problem = f"{self._path}: the e-stop latch cannot be stored ({error.strerror})"
             if problem != self.problem:
@@ -111,17 +112,3 @@ class EStopLatch:
             return False
         self.problem = ""
         return True
-
-
-def _write_durably(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -10,12 +10,14 @@ DEFAULT_SETTINGS = Path("/etc/vlad/vlad.toml")
 
 Values: TypeAlias = dict[str, Any]
 
-_PATHS = (
+_PATHS: tuple[tuple[str, ...], ...] = (
     ("robot", "limits"),
     ("policy", "bundle"),
     ("wire", "curve_server_secret"),
     ("wire", "curve_clients"),
     ("guard", "relay"),
+    ("policy", "server", "token_file"),
+    ("policy", "server", "ca_file"),
 )
 
 
@@ -48,9 +50,17 @@ def merge(base: Values, over: Values) -> Values:
 
 
 def _anchor(values: Values, folder: Path) -> Values:
-    anchored = dict(values)
-    for section, key in _PATHS:
-        table = anchored.get(section)
-        if isinstance(table, dict) and isinstance(table.get(key), str):
-            anchored[section] = {**table, key: str(folder / table[key])}
-    return anchored
+    for path in _PATHS:
+        values = _anchor_one(values, path, folder)
+    return values
+
+
+def _anchor_one(values: Values, path: tuple[str, ...], folder: Path) -> Values:
+    """`values` with the file that is named at `path`, if one is, made relative to `folder`."""
+    key, *rest = path
+    inner = values.get(key)
+    if rest and isinstance(inner, dict):
+        return {**values, key: _anchor_one(inner, tuple(rest), folder)}
+    if not rest and isinstance(inner, str):
+        return {**values, key: str(folder / inner)}
+    return values

@@ -179,6 +179,7 @@ def _policy(daemon: Daemon) -> dict[str, Any]:
         "version": bundle.manifest.version if bundle else None,
         "state": "running" if bundle else "refused" if daemon.policy_error else "none",
         "error": daemon.policy_error,
+        "activating": daemon.seat.phase,
         **_percentiles_ms("age", age),
         "inferences": 0,
         "rate_hz": None,
@@ -188,6 +189,7 @@ def _policy(daemon: Daemon) -> dict[str, Any]:
     }
     if loop is not None:
         report |= loop.report()
+        report["state"] = "lost" if loop.lost else "running"
         if (risk := report["collision"]) is not None and not math.isfinite(risk):
             report["collision"] = None
     return report

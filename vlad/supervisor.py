@@ -14,7 +14,6 @@ from vlad.record.events import EventLog
 log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF_S = 0.1
-_LONGEST_BACKOFF_S = 5.0
 
 
 @dataclass(slots=True)
@@ -24,6 +23,7 @@ class Part:
     name: str
     run: Callable[[], Awaitable[None]]
     critical: bool
+    longest_backoff_s: float = 5.0
     state: str = "stopped"
     restarts: int = 0
     error: str = ""
@@ -32,25 +32,29 @@ class Part:
 async def supervise(part: Part, clock: Clock, events: EventLog, on_failed: Callable[[str], None]) -> None:
     """Run a part for ever. A critical one that ends is not run again: `on_failed` stops the robot.
 
-    The pause before the next try grows from 0.1 to 5 s, and starts anew for a part that ran that long.
+    The pause before the next try grows from 0.1 s to the part's longest, and starts anew for a part that ran
+    for that long. A part that fails at each try for the same reason is told of once.
     """
     backoff_s = _FIRST_BACKOFF_S
     while True:
-        part.state, began_ns = "running", clock.now_ns()
+        part.state, began_ns, before = "running", clock.now_ns(), part.error
+        failure: Exception | None = None
         try:
             await part.run()
             part.error = "ended by itself"
         except Exception as error:
-            part.error = f"{type(error).__name__}: {error}"
-            log.exception("%s failed", part.name)
-        events.put("part_failed", Level.DANGER, f"{part.name}: {part.error}", part=part.name)
+            failure, part.error = error, f"{type(error).__name__}: {error}"
+        lasted = clock.now_ns() - began_ns > part.longest_backoff_s * NS_PER_S
+        if lasted or part.error != before:
+            log.error("%s failed: %s", part.name, part.error, exc_info=failure)
+            events.put("part_failed", Level.DANGER, f"{part.name}: {part.error}", part=part.name)
         if part.critical:
             part.state = "failed"
             on_failed(part.name)
             return
-        if clock.now_ns() - began_ns > _LONGEST_BACKOFF_S * NS_PER_S:
+        if lasted:
             backoff_s = _FIRST_BACKOFF_S
         part.state = "restarting"
         await asyncio.sleep(backoff_s)
         part.restarts += 1
-        backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+        backoff_s = min(2 * backoff_s, part.longest_backoff_s)

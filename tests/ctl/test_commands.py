@@ -287,6 +287,36 @@ def test_models_are_listed_with_why_they_are_refused(daemon: Served, vladctl: Vl
     assert json.loads(vladctl("model", "list", "--json").stdout)["models"] == daemon.actions.bundles
 
 
+def test_a_model_is_shown_as_its_manifest_says(daemon: Served, vladctl: Vladctl) -> None:
+    text = vladctl("model", "show", "demo", "1").stdout
+    assert re.search(r"folder +/m/demo/1", text)
+    assert re.search(r"input image +name image, kind image", text)
+    assert re.search(r"from trained +today", text)
+    assert "0.123" not in text
+    bundle = json.loads(vladctl("model", "show", "demo", "1", "--json").stdout)
+    assert bundle["manifest"]["output"]["horizon"] == 20
+    refused = vladctl("model", "show", "demo", "7")
+    assert refused.returncode == 1
+    assert "no bundle demo 7 is installed" in refused.stderr
+
+
+def test_a_model_that_drives_is_told_with_what_it_was_tried_on(daemon: Served, vladctl: Vladctl) -> None:
+    assert (
+        "demo 1 drives; tried on 10 frames, 2.5 ms each" in vladctl("model", "activate", "demo", "1").stdout
+    )
+    assert "demo 0 drives; nothing came in to try it on" in vladctl("model", "rollback").stdout
+    who = daemon.actions.done[0][1]
+    assert daemon.actions.done == [("activate", who, "demo", "1"), ("rollback", who)]
+
+
+def test_a_model_that_may_not_drive_is_told_with_every_reason(daemon: Served, vladctl: Vladctl) -> None:
+    refused = vladctl("model", "activate", "demo", "7")
+    assert refused.returncode == 1
+    assert "no bundle demo 7 is installed" in refused.stdout
+    assert "nothing was changed" in refused.stdout
+    assert json.loads(vladctl("model", "activate", "demo", "7", "--json").stdout)["ok"] is False
+
+
 def test_looking_needs_none_of_the_heavy_libraries(daemon: Served) -> None:
     code = (
         "import sys; from vlad.ctl.__main__ import main\n"
@@ -317,6 +347,8 @@ def test_completion_completes_commands_and_options(vladctl: Vladctl, tmp_path: P
         return done.stdout.split()
 
     assert complete("vladctl", "dis") == ["disarm"]
-    assert complete("vladctl", "model", "") == ["-h", "--help", "--run-dir", "--json", "list"]
+    assert complete("vladctl", "model", "") == [
+        "-h", "--help", "--run-dir", "--json", "list", "show", "activate", "bench", "rollback",
+    ]  # fmt: skip
     assert "--follow" in complete("vladctl", "--run-dir", "/x", "events", "--")
     assert {"status", "doctor", "keys"} <= set(complete("vladctl", ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from tests.ctl.conftest import Vladctl
 from tests.ctl.reports import fault, report, signal
 from tests.fake_daemon import Served
+from tools.benchmarks.rig import write_remote_policy
 from vlad.config import RealtimeSettings, load_settings
 from vlad.ctl.doctor.access import check_groups
 from vlad.ctl.doctor.daemon import check_daemon
@@ -194,6 +196,27 @@ def test_permissions_that_are_too_wide_are_problems(config: Path) -> None:
     assert "vladctl keys" in found(check_settings(config, settings, robot), "problem")
 
 
+def test_a_policy_s_server_is_looked_for(config: Path) -> None:
+    write_remote_policy(config.parent / "models" / "bench", "openpi", "camera", (48, 64))
+    other_axis = ROBOT[ROBOT.index("[axes") :].replace("linear_x", "angular_z")
+    (config.parent / "rover.toml").write_text(ROBOT + other_axis)
+    config.write_text(config.read_text() + '[policy]\nbundle = "models/bench"\n')
+    assert "which is not set -> write [policy.server]" in found(
+        check_bundle(*load_settings(config)), "problem"
+    )
+    (config.parent / "token").write_text("secret")
+    (config.parent / "token").chmod(0o644)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ws://127.0.0.1:{server.getsockname()[1]}"
+        config.write_text(
+            f'{config.read_text()}[policy.server]\naddress = "{address}"\ntoken_file = "token"\n'
+        )
+        findings = list(check_bundle(*load_settings(config)))
+    assert f"{address}: can be connected to" in found(iter(findings), "ok")
+    assert "everybody may read the server's key -> chmod o-r" in found(iter(findings), "problem")
+    assert f"{address}: Connection refused" in found(check_bundle(*load_settings(config)), "warning")
+
+
 def test_a_bundle_that_would_be_refused_is_a_problem(config: Path) -> None:
     text = config.read_text()
     config.write_text(text + '[policy]\nbundle = "nothing"\n')
@@ -240,3 +263,11 @@ def test_keys_are_private_whole_and_never_replaced(vladctl: Vladctl, tmp_path: P
     assert (folder / "server.key_secret").read_bytes() == before
     assert vladctl("keys", str(folder), "../x").returncode == 1
     assert vladctl("keys", "/proc/x").returncode == 1
+
+
+def test_real_time_chunking_with_a_policy_that_cannot_is_a_warning() -> None:
+    settings, robot = load_settings(Path(__file__).parents[2] / "etc" / "demo.toml")
+    assert not list(found(check_bundle(settings, robot), "warning"))
+    wanted = settings.policy.model_copy(update={"follow": "rtc"})
+    warnings = found(check_bundle(settings.model_copy(update={"policy": wanted}), robot), "warning")
+    assert 'no input of the kind prefix, so its chunks are joined as with "blend" -> use a bundle' in warnings

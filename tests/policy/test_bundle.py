@@ -4,11 +4,23 @@ import tomllib
 import numpy as np
 import pytest
 
-from tests.policy.bundles import ROBOT, SIGNALS, image_input, laser_input, make_bundle, manifest, output
+from tests.policy.bundles import (
+    ROBOT,
+    SIGNALS,
+    image_input,
+    instruction_input,
+    laser_input,
+    make_bundle,
+    manifest,
+    output,
+)
 from vlad.config import SignalSettings
 from vlad.policy.bundle import BundleRefused, find_bundles, load_bundle, write_manifest
 from vlad.policy.toml import plain, write_toml
 from vlad.robot import Robot
+
+CLOUD = {"name": "voxels", "kind": "point_cloud", "signal": "lidar", "shape": [1, 2, 3, 4], "low": [0, 0, 0],
+         "high": [1, 1, 1]}  # fmt: skip
 
 
 @pytest.fixture
@@ -116,10 +128,19 @@ def test_a_mistake_in_the_manifest_hides_none_in_the_files_robot_or_signals(fold
     [
         ({"inputs": [image_input(mean=[0.5])]}, "mean has 1 numbers; it must have 3"),
         ({"inputs": [image_input(std=[0.2, 0, 0.2])]}, "above zero"),
-        ({"inputs": [image_input(std=[0.2, float("nan"), 0.2])]}, "above zero"),
-        ({"inputs": [image_input(shape=[1, 1, 6, 8])]}, "inputs.0.shape"),
-        ({"inputs": [image_input(shape=[2, 3, 6, 8])]}, "inputs.0.shape"),
-        ({"inputs": [image_input(shape=[1, 3, 6])]}, "inputs.0.shape"),
+        ({"inputs": [image_input(std=[0.2, float("nan"), 0.2])]}, "std has a number that is not finite"),
+        ({"inputs": [image_input(shape=[1, 1, 6, 8])]}, "shape is [1, 1, 6, 8]; a float32 image has [1, 3, "),
+        ({"inputs": [image_input(shape=[2, 3, 6, 8])]}, "shape is [2, 3, 6, 8]"),
+        ({"inputs": [image_input(shape=[1, 3, 6])]}, "shape is [1, 3, 6]"),
+        ({"inputs": [image_input(dtype="uint8", shape=[1, 6, 8, 3])]}, "a uint8 image is not normalised"),
+        ({"inputs": [image_input(q01=[0.0] * 3, q99=[1.0] * 3)]}, "has quantiles beside mean and std"),
+        ({"inputs": [image_input(crop=[0.5, 0.0, 0.5, 1.0])]}, "crop is [0.5, 0.0, 0.5, 1.0]"),
+        ({"inputs": [laser_input(angles=[1.0, 1.0])]}, "angles is [1.0, 1.0]"),
+        ({"inputs": [laser_input(mean=[], std=[], q01=[1.0], q99=[1.0])]}, "q99 is not above q01"),
+        ({"inputs": [laser_input(mean=[], std=[], q01=[1.0])]}, "q99 has 0 numbers; it must have 1 or 4"),
+        ({"inputs": [instruction_input(shape=[1])]}, "shape is missing"),
+        ({"inputs": [instruction_input(tokenizer="")]}, "tokenizer"),
+        ({"inputs": [CLOUD | {"low": [0, 1, 0]}]}, "must be below high"),
         ({"inputs": [laser_input(mean=[1.0, 2.0])]}, "it must have 1 or 4"),
         ({"inputs": [laser_input(range_max_m=0)]}, "range_max_m"),
         ({"inputs": [image_input(), image_input()]}, "names image more than once"),
@@ -142,6 +163,11 @@ def test_nonsense_is_refused_before_it_is_written(tmp_path, change, part):
         write_manifest(tmp_path / "b", manifest(**change))
     assert part in str(refused.value)
     assert not (tmp_path / "b" / "policy.toml").exists()
+
+
+def test_a_model_that_runs_here_needs_its_file_named(folder):
+    rewrite(folder, ('model = "model.onnx"', ""))
+    assert reasons_of(folder) == [f"{folder / 'policy.toml'}: model: is missing; name the model's file"]
 
 
 def test_joints_and_fields_must_fit_the_shape(tmp_path):

@@ -20,7 +20,15 @@ from tests.policy.bundles import (
 )
 from vlad.clock import FakeClock, SystemClock
 from vlad.messages import Image, Kind
-from vlad.policy.backends import BackendError, Description, Model, load_backend
+from vlad.policy.backends import (
+    BACKENDS,
+    BackendError,
+    Description,
+    Model,
+    ServerLost,
+    TensorSpec,
+    load_backend,
+)
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.policy import Policy
 from vlad.policy.preprocess import ObservationError
@@ -132,6 +140,56 @@ def test_a_head_can_say_how_uncertain_the_policy_is(tmp_path):
     assert policy.infer(observations()).uncertainty == pytest.approx(0.5)
 
 
+class PartsBackend(SlowBackend):
+    """Gives the actions in two outputs, and keeps what it was given."""
+
+    graph = Description(
+        {"image": TensorSpec("float32", (1, 2, 3, 6, 8))},
+        {"wheels": TensorSpec("float32", (1, HORIZON, None)), "turn": TensorSpec("float32", (1, HORIZON, 1))},
+        "cpu",
+    )
+
+    def run(self, inputs):
+        self.given = inputs["image"].copy()
+        return super().run(inputs)
+
+
+@pytest.fixture
+def in_parts(tmp_path):
+    """A policy of two pictures and two outputs, and its backend."""
+    folder = make_bundle(
+        tmp_path / "parts",
+        inputs=[image_input(shape=[1, 2, 3, 6, 8])],
+        output=output(name=["wheels", "turn"], collision=None),
+    )
+    clock = FakeClock()
+    backend = PartsBackend(clock, wheels=PLAN[..., :1], turn=PLAN[..., 1:])
+    return load(folder, clock, backend=backend), backend
+
+
+def test_several_outputs_are_put_side_by_side(in_parts):
+    policy, _ = in_parts
+    policy.warm_up()
+    actions = policy.infer(observations()).actions
+    np.testing.assert_allclose(actions, PLAN[0] * np.float32([0.5, 4]) + np.float32([1, 2]))
+
+
+def test_outputs_that_do_not_add_up_are_refused_at_warm_up(in_parts):
+    policy, backend = in_parts
+    backend.outputs["wheels"] = PLAN
+    with pytest.raises(BundleRefused, match="gave 3 numbers a step, the manifest names 2"):
+        policy.warm_up()
+
+
+def test_after_a_pause_the_history_begins_anew(in_parts):
+    policy, backend = in_parts
+    seen = []
+    for stamp_s, level in ((1, 0), (1.5, 100), (3, 200), (3.5, 250)):
+        policy.infer(observations(round(stamp_s * 1e9), level))
+        seen.append(np.round((backend.given[0, :, 0, 0, 0] * 0.25 + 0.5) * 255).tolist())
+    assert seen == [[0, 0], [0, 100], [200, 200], [200, 250]]
+
+
 def test_a_missing_sample_is_named(policy):
     samples = observations()
     del samples["laser"]
@@ -161,6 +219,39 @@ def test_what_the_model_gives_at_warm_up_must_fit(with_backend, outputs, part):
     with pytest.raises(BundleRefused) as refused:
         with_backend(**outputs).warm_up()
     assert part in str(refused.value)
+
+
+def test_an_answer_of_another_shape_is_an_error_and_not_a_chunk(with_backend):
+    policy = with_backend(actions=PLAN[:, :3])
+    with pytest.raises(BackendError, match=r"float32 of shape \(1, 3, 2\), not float32 \(1, 4, 2\)"):
+        policy.infer(observations())
+
+
+def test_a_policy_on_a_server_gets_another_chance_whatever_the_server_gave(with_backend, tmp_path):
+    backend = with_backend(actions=PLAN * np.float32(np.nan))._backend
+    backend.graph = None
+    folder = tmp_path / "remote"
+    folder.mkdir()
+    write_manifest(
+        folder, manifest(backend="openpi", inputs=[image_input(), laser_input()]) | {"model": None}
+    )
+    policy = load(folder, FakeClock(), backend=backend)
+    for attempt in (policy.warm_up, policy.try_out):
+        with pytest.raises(ServerLost, match="was not finite"):
+            attempt()
+    backend.outputs["actions"] = PLAN[:, :3]
+    for attempt in (policy.warm_up, policy.try_out, lambda: policy.infer(observations())):
+        with pytest.raises(ServerLost, match="not float32"):
+            attempt()
+    backend.outputs["actions"] = PLAN
+    policy.try_out()
+    policy.warm_up()
+
+
+def test_a_backend_whose_package_is_not_there_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(BACKENDS, "openpi", "no_such_package.at_all")
+    with pytest.raises(BackendError, match=r"needs the package no_such_package.*pip install vlad\[openpi\]"):
+        load_backend("openpi", Model(tmp_path, "float32", ("actions",), 1))
 
 
 def test_every_difference_between_model_and_manifest_is_reported(tmp_path):

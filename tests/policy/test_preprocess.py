@@ -1,3 +1,6 @@
+import math
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -6,13 +9,16 @@ from hypothesis import strategies as st
 
 from tests.policy.bundles import image_input, instruction_input, laser_input, write_tokenizer
 from vlad.messages import CompressedImage, Image, Instruction, JointState, LaserScan, Odometry, PointCloud
-from vlad.policy.manifest import INPUT
-from vlad.policy.preprocess import ObservationError, make_reader, resize_area
+from vlad.policy.inputs import INPUT
+from vlad.policy.pictures import resize_area
+from vlad.policy.preprocess import ObservationError, make_reader
 from vlad.policy.tokenizer import InstructionTokenizer, TokenizerError
 
 CLOUD = PointCloud(("x",), np.zeros((1, 1), np.float32))
 JOINTS = {"name": "s", "kind": "joint_state", "signal": "joints", "field": "position", "shape": [1, 3],
           "joints": ["a", "b", "c"], "mean": [1.0, 0.0, 0.0], "std": [2.0, 1.0, 1.0]}  # fmt: skip
+VOXELS = {"name": "v", "kind": "point_cloud", "signal": "lidar", "shape": [1, 2, 3, 2], "low": [0, 0, -1],
+          "high": [2, 3, 1]}  # fmt: skip
 SPEEDS = {"name": "o", "kind": "odometry", "signal": "odometry", "fields": ["angular_z", "linear_x"],
           "shape": [1, 2], "mean": [0.0, 0.5], "std": [2.0, 0.5]}  # fmt: skip
 
@@ -126,10 +132,135 @@ def test_a_scan_may_be_normalised_beam_by_beam():
     np.testing.assert_allclose(made.buffer, [[1, 0, -1, -1]])
 
 
-@pytest.mark.parametrize("beams", [0, 2, 9])
-def test_beams_that_cannot_be_grouped_evenly_are_refused(beams):
-    with pytest.raises(ObservationError, match="whole multiple of 4"):
+def test_quantiles_become_minus_one_and_one():
+    made = reader(laser_input(mean=[], std=[], q01=[1.0], q99=[5.0]))
+    made.read(LaserScan(0, 1, 0, 8, floats(1, 5, 3, 2)))
+    np.testing.assert_allclose(made.buffer, [[-1, 1, 0, -0.5]])
+
+
+@given(beams=st.integers(4, 300), sectors=st.integers(1, 4), seed=st.integers(0, 9))
+def test_sectors_share_the_beams_in_their_order_and_as_evenly_as_can_be(beams, sectors, seed):
+    made = reader(laser_input(shape=[1, sectors], mean=[0.0], std=[1.0]))
+    ranges = np.random.default_rng(seed).uniform(0, 8, beams).astype(np.float32)
+    made.read(LaserScan(0, 1, 0, 8, ranges))
+    ends = [-(-beams * number // sectors) for number in range(sectors + 1)]
+    groups = [ranges[begin:end] for begin, end in pairwise(ends)]
+    assert {len(group) for group in groups} <= {beams // sectors, -(-beams // sectors)}
+    np.testing.assert_array_equal(made.buffer[0], [min(6.0, group.min()) for group in groups])
+
+
+@given(beams=st.integers(1, 720), first=st.floats(-7, 7), clockwise=st.booleans(), at=st.floats(-3.1, 3.1))
+def test_with_angles_a_wall_is_seen_in_the_same_sector_by_every_laser(beams, first, clockwise, at):
+    made = reader(laser_input(shape=[1, 8], mean=[0.0], std=[1.0], angles=[-math.pi, math.pi]))
+    step = (-1 if clockwise else 1) * 2 * math.pi / beams
+    angles = (first + step * np.arange(beams) - at + math.pi) % (2 * math.pi) - math.pi
+    beam = int(np.abs(angles).argmin())
+    ranges = np.full(beams, 5.0, np.float32)
+    ranges[beam] = 1.0
+    made.read(LaserScan(first, step, 0, 8, ranges))
+    turned = (first + step * beam + math.pi + 1e-6) % (2 * math.pi)
+    assert made.buffer[0].argmin() == int(turned / (2 * math.pi) * 8)
+    assert (made.buffer[0] < 5).sum() == 1
+
+
+def test_a_sector_that_no_beam_looks_into_is_free_and_a_new_laser_is_noticed():
+    made = reader(laser_input(shape=[1, 4], mean=[0.0], std=[1.0], angles=[-math.pi, math.pi]))
+    made.read(LaserScan(0.1, 0.1, 0, 8, floats(1, 2, 3)))
+    np.testing.assert_allclose(made.buffer, [[6, 6, 1, 6]])
+    made.read(LaserScan(-0.3, 0.1, 0, 8, floats(1, 2, 3)))
+    np.testing.assert_allclose(made.buffer, [[6, 1, 6, 6]])
+    with pytest.raises(ObservationError, match="no beam is within the angles"):
+        reader(laser_input(angles=[1.0, 2.0])).read(LaserScan(-0.3, 0.1, 0, 8, floats(1, 2, 3)))
+
+
+@pytest.mark.parametrize("beams", [0, 2])
+def test_fewer_beams_than_sectors_are_refused(beams):
+    with pytest.raises(ObservationError, match=f"{beams} beams are too few for the 4 sectors"):
         reader(laser_input()).read(LaserScan(0, 1, 0, 8, np.ones(beams, np.float32)))
+
+
+def test_points_fill_the_voxels_that_they_lie_in():
+    made = reader(VOXELS)
+    points = [[0, 0, 0, 9], [0.5, 2.9, -0.1, 9], [0.99, 0, 0.1, 9], [2, 0, 0, 9], [np.nan, 0, 0, 9]]
+    made.read(PointCloud(("x", "y", "z", "intensity"), np.array(points, np.float32)))
+    assert np.argwhere(made.buffer[0]).tolist() == [[0, 0, 1], [0, 2, 0]]
+    made.read(PointCloud(("z", "y", "x"), floats(-0.1, 2.9, 0.5)[None]))
+    assert np.argwhere(made.buffer[0]).tolist() == [[0, 2, 0]]
+    made.read(PointCloud(("x", "y", "z"), np.zeros((0, 3), np.float32)))
+    assert not made.buffer.any()
+
+
+def test_a_cloud_without_a_coordinate_is_refused_by_its_name():
+    with pytest.raises(ObservationError, match="has no field z"):
+        reader(VOXELS).read(PointCloud(("x", "y"), np.zeros((1, 2), np.float32)))
+
+
+def test_a_history_has_the_oldest_first_and_begins_with_the_first_again_and_again():
+    made = reader(JOINTS | {"shape": [1, 3, 3], "mean": [0] * 3, "std": [1] * 3})
+    seen = []
+    for value in (1, 2, 3, 4):
+        made.read(JointState(("a", "b", "c"), position=floats(value, 0, 0)))
+        seen.append(made.buffer[0, :, 0].tolist())
+    assert seen == [[1, 1, 1], [1, 1, 2], [1, 2, 3], [2, 3, 4]]
+    with pytest.raises(ObservationError):
+        made.read(JointState(("a", "b", "c"), position=floats(np.nan, 0, 0)))
+    assert made.buffer[0, :, 0].tolist() == [2, 3, 4]
+    made.forget()
+    made.read(JointState(("a", "b", "c"), position=floats(9, 0, 0)))
+    assert made.buffer[0, :, 0].tolist() == [9, 9, 9]
+
+
+def test_pictures_may_have_a_history_too():
+    made = reader(image_input(shape=[1, 2, 3, 6, 8]))
+    for level in (0, 255):
+        made.read(Image("mono8", np.full((6, 8), level, np.uint8)))
+    np.testing.assert_allclose(made.buffer[0, :, :, 0, 0], [[-2] * 3, [2] * 3])
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
+def test_a_uint8_picture_stays_as_it_is_in_rgb(encoding):
+    rgb = picture(6, 8)
+    made = reader(image_input(dtype="uint8", shape=[1, 6, 8, 3], mean=[], std=[]))
+    made.read(Image(encoding, rgb if encoding == "rgb8" else rgb[:, :, ::-1]))
+    assert made.buffer.dtype == np.uint8
+    np.testing.assert_array_equal(made.buffer[0], rgb)
+    made.read(Image("mono8", rgb[:, :, 0]))
+    np.testing.assert_array_equal(made.buffer[0], rgb[:, :, [0, 0, 0]])
+
+
+def test_a_picture_is_padded_with_black_to_keep_its_ratio_whatever_came_before():
+    made = reader(image_input(shape=[1, 3, 8, 8], fit="pad"))
+    for height, width, filled in ((8, 8, (8, 8)), (4, 8, (4, 8)), (8, 2, (8, 2)), (30, 60, (4, 8))):
+        made.read(Image("rgb8", np.full((height, width, 3), 255, np.uint8)))
+        rows, columns = (8 - filled[0]) // 2, (8 - filled[1]) // 2
+        wanted = np.full((8, 8), -2.0)
+        wanted[rows : 8 - rows, columns : 8 - columns] = 2.0
+        np.testing.assert_allclose(made.buffer[0], [wanted] * 3)
+
+
+def test_a_picture_is_cut_to_its_middle_to_keep_its_ratio():
+    made = reader(image_input(shape=[1, 2, 2, 3], dtype="uint8", mean=[], std=[], fit="cut"))
+    wide = np.zeros((2, 6, 3), np.uint8)
+    wide[:, 2:4] = 200
+    made.read(Image("rgb8", wide))
+    assert (made.buffer == 200).all()
+    made.read(Image("rgb8", wide.transpose(1, 0, 2)))
+    assert (made.buffer == 200).all()
+
+
+def test_the_crop_is_a_part_of_the_picture_whatever_its_size():
+    made = reader(image_input(shape=[1, 2, 2, 3], dtype="uint8", mean=[], std=[], crop=[0.5, 0, 1, 0.5]))
+    for scale in (1, 3):
+        pixels = np.zeros((4 * scale, 8 * scale, 3), np.uint8)
+        pixels[: 2 * scale, 4 * scale :] = 100
+        made.read(Image("rgb8", pixels))
+        assert (made.buffer == 100).all()
+
+
+def test_the_instruction_may_be_the_text_itself():
+    made = reader({"name": "prompt", "kind": "instruction", "signal": "instruction"})
+    made.read(Instruction(" pick the bottle "))
+    assert made.buffer.tolist() == ["pick the bottle"]
 
 
 def odometry(linear, angular):

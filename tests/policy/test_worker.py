@@ -46,6 +46,10 @@ class Held:
         self.closed.set()
 
 
+def never(*_):
+    """Nothing is promised about what will be done."""
+
+
 class Rig:
     """An inference loop with its slots, as the daemon builds it."""
 
@@ -61,7 +65,7 @@ class Rig:
         self.sources, self.estimates = {}, {}
         standing_in = (self.sources, self.estimates)
         self.loop = InferenceLoop(
-            self.policy, self.latest, self.chunks, clock, settings, self.came.set, *standing_in
+            self.policy, self.latest, self.chunks, clock, settings, self.came.set, *standing_in, never
         )
         self.task = asyncio.create_task(self.loop.run())
 
@@ -224,7 +228,7 @@ async def test_a_bad_observation_is_counted_and_shown_and_the_next_frame_is_used
     rig = await rig(FakeClock())
     rig.put_states()
     good = rig.latest["laser"].peek()
-    rig.put(sample("laser", LaserScan(0, 1, 0, 8, np.ones(7, np.float32))))
+    rig.put(sample("laser", LaserScan(0, 1, 0, 8, np.ones(3, np.float32))))
     with caplog.at_level(logging.WARNING):
         for stamp_ns in (1, 2, 3):
             rig.clock.advance(0.1)
@@ -232,7 +236,7 @@ async def test_a_bad_observation_is_counted_and_shown_and_the_next_frame_is_used
             await rig.idle()
     report = rig.loop.report()
     assert report["bad_observations"] == 3
-    assert "whole multiple of 4" in report["error"]
+    assert "too few for the 4 sectors" in report["error"]
     assert len(caplog.records) == 1
     assert not rig.task.done()
     rig.put(good)
@@ -260,6 +264,57 @@ async def test_a_failing_model_ends_the_run_for_the_supervisor_and_can_be_run_ag
     assert rig.loop.lost == ""
 
 
+async def test_a_model_that_failed_is_tried_out_and_gets_well_without_a_frame(rig):
+    rig = await rig()
+    rig.backend.failure = BackendError("the server is gone")
+    rig.put_states()
+    rig.put_frame(1)
+    with pytest.raises(BackendError):
+        await asyncio.wait_for(rig.task, 10)
+    rig.backend.failure = BackendError("the server is still gone")
+    with pytest.raises(BackendError):
+        await asyncio.wait_for(rig.loop.run(), 10)
+    assert rig.loop.lost == rig.loop.report()["error"] == "the server is still gone"
+    rig.backend.failure = None
+    rig.task = asyncio.create_task(rig.loop.run())
+    async with asyncio.timeout(10):
+        while rig.loop.lost:
+            await asyncio.sleep(0.001)
+    assert rig.loop.report()["error"] == ""
+    assert rig.loop.inferences == 0
+
+
+async def test_what_is_lost_from_the_start_is_tried_out_before_a_frame_is_used(tmp_path):
+    rig = Rig(make_bundle(tmp_path / "b"), SystemClock())
+    rig.loop.lost = "the server is not there yet"
+    rig.backend.go.clear()
+    await asyncio.sleep(0)
+    rig.put_states()
+    rig.put_frame(7)
+    assert rig.loop.inference_since_ns is None
+    rig.backend.go.set()
+    assert (await rig.chunk()).stamp_ns == 7
+    assert rig.backend.runs == 2
+    await rig.close()
+
+
+@pytest.mark.parametrize("end", ["cancel", "retire"])
+async def test_a_try_out_that_nobody_waits_for_any_more_hurts_nobody(tmp_path, end):
+    rig = Rig(make_bundle(tmp_path / "b"), SystemClock())
+    rig.loop.lost = "gone"
+    rig.backend.go.clear()
+    await asyncio.sleep(0)
+    problems = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+    rig.backend.failure = BackendError("still gone")
+    rig.task.cancel() if end == "cancel" else rig.loop.retire()
+    await asyncio.wait_for(asyncio.gather(rig.task, return_exceptions=True), 10)
+    await rig.close()
+    await asyncio.sleep(0)
+    assert rig.backend.closed.is_set()
+    assert problems == []
+
+
 async def test_an_error_without_a_word_counts_as_lost_too(rig):
     rig = await rig()
     rig.backend.failure = MemoryError()
@@ -270,10 +325,24 @@ async def test_an_error_without_a_word_counts_as_lost_too(rig):
     assert rig.loop.lost == "MemoryError"
 
 
+async def test_a_model_slower_than_asked_says_what_would_help(rig):
+    rig = await rig(FakeClock(), rate_hz=20)
+    rig.put_states()
+    assert rig.loop.report()["advice"] == ""
+    rig.backend.go.clear()
+    rig.put_frame()
+    rig.clock.advance(0.08)
+    rig.backend.go.set()
+    await rig.chunk()
+    advice = rig.loop.report()["advice"]
+    assert "each takes 80 ms, policy.rate_hz asks for one every 50 ms" in advice
+    assert "more policy.threads" in advice
+
+
 async def test_a_bad_observation_is_not_a_lost_policy(rig):
     rig = await rig()
     rig.put_states()
-    rig.put(sample("laser", LaserScan(0, 1, 0, 8, np.ones(7, np.float32))))
+    rig.put(sample("laser", LaserScan(0, 1, 0, 8, np.ones(3, np.float32))))
     rig.put_frame()
     await rig.idle()
     assert (rig.loop.bad_observations, rig.loop.lost) == (1, "")
@@ -300,7 +369,7 @@ async def test_what_is_estimated_is_what_the_policy_sees(rig):
     rig.estimates["laser"] = estimated
     seen = []
     infer = rig.policy.infer
-    rig.policy.infer = lambda samples: seen.append(samples["laser"]) or infer(samples)
+    rig.policy.infer = lambda samples, prefix: seen.append(samples["laser"]) or infer(samples, prefix)
     rig.put_frame()
     await rig.chunk()
     assert seen == [estimated]
@@ -347,3 +416,17 @@ async def test_the_model_runs_in_one_thread_that_is_not_the_loops(rig):
     assert len(set(threads)) == 1
     assert threads[0] is not threading.current_thread()
     assert threads[0].daemon
+
+
+async def test_the_model_is_given_what_the_follower_will_do_when_the_inference_starts(rig, monkeypatch):
+    rig = await rig()
+    told, promised = [], object()
+    infer = rig.policy.infer
+    monkeypatch.setattr(
+        rig.policy, "prefix", lambda samples, ahead: (ahead is never, samples["camera"].stamp_ns, promised)
+    )
+    monkeypatch.setattr(rig.policy, "infer", lambda samples, prefix: told.append(prefix) or infer(samples))
+    rig.put_states()
+    rig.put_frame(stamp_ns=4_000)
+    await rig.chunk()
+    assert told == [(True, 4_000, promised)]

@@ -224,6 +224,18 @@ def test_between_two_ticks_what_the_last_tick_found_still_counts():
     assert "policy_lost" not in rig.ids()
 
 
+def test_arming_goes_by_what_is_known_then_not_by_what_the_tick_before_found():
+    rig = Rig()
+    rig.silent.add("camera")
+    rig.tick(20)
+    assert rig.ids() == {"signal_missing"}
+    rig.silent.clear()
+    assert rig.kernel.arm(rig.sense()) == ()
+    rig.inputs = {"early": True}
+    assert rig.tick(dt_s=0.001).mode == "active"
+    assert rig.ids() == set()
+
+
 def test_turns_between_two_ticks_do_not_start_a_hold_time_anew():
     rig = Rig().driving()
     for _ in range(6):

@@ -13,13 +13,17 @@ from tools.benchmarks.report import at_least, at_most, percentiles
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = {
+    "chunks": ["--worlds", "1"],
     "faults": ["--signals", "camera", "--kinds", "off"],
     "jitter": ["--seconds", "1"],
     "kill": ["--kill", "1", "--freeze", "1", "--gil", "1"],
     "latency": ["--seconds", "2", "--presses", "3"],
+    "policy": ["--runs", "20", "--models", "onnx", "openvino", "export"],
     "ingest": ["--seconds", "2"],
+    "remote": ["--trials", "2", "--questions", "10"],
     "safety_tick": ["--ticks", "200"],
     "start": ["--starts", "1", "--seconds", "1"],
+    "swap": ["--swaps", "1"],
 }
 
 

@@ -24,7 +24,7 @@ from tools.training.demo_model import (  # noqa: E402
 from tools.training.expert import HORIZON  # noqa: E402
 from tools.training.instructions import LENGTH, NAMES, UNKNOWN, make_tokenizer, tokens, wordings  # noqa: E402
 from vlad.messages import Image, LaserScan  # noqa: E402
-from vlad.policy.manifest import ImageInput, LaserInput  # noqa: E402
+from vlad.policy.inputs import ImageInput, LaserInput  # noqa: E402
 from vlad.policy.preprocess import make_reader  # noqa: E402
 
 

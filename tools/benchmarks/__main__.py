@@ -8,7 +8,7 @@ import pkgutil
 
 import tools.benchmarks
 
-_NOT_BENCHMARKS = {"__main__", "report", "rig", "feed", "host"}
+_NOT_BENCHMARKS = {"__main__", "backends", "report", "rig", "feed", "host", "policy_server"}
 
 
 def names() -> list[str]:

@@ -45,7 +45,12 @@ def _nodes(rounds: int) -> list[onnx.NodeProto]:
 
 
 def write_policy(
-    folder: Path, signal_name: str, size: int, rounds: int, twist: tuple[float, float] = (0.05, 0.05)
+    folder: Path,
+    signal_name: str,
+    size: int,
+    rounds: int,
+    twist: tuple[float, float] = (0.05, 0.05),
+    version: str = "1",
 ) -> Path:
     """A bundle whose model reads an image and costs `rounds` 512 x 512 matrix products; it says `twist`.
 
@@ -66,27 +71,36 @@ def write_policy(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, folder / "model.onnx")
+    image = {"name": "image", "shape": [1, 3, size, size], "mean": [0.5] * 3, "std": [0.25] * 3}
+    latency_s = 0.03 if rounds else 0.001
     manifest = {
+        "version": version,
+        "backend": "onnx",
+        "model": "model.onnx",
+        "expected_latency_s": latency_s,
+    }
+    return _write_bundle(folder, manifest, image | {"kind": "image", "signal": signal_name}, "actions")
+
+
+def write_remote_policy(folder: Path, backend: str, signal_name: str, size: tuple[int, int]) -> Path:
+    """A bundle for a server of tools.benchmarks.policy_server; `size` is the picture's height and width."""
+    folder.mkdir(parents=True)
+    name, output = {"openpi": ("observation/image", "actions"), "groot": ("video.front", "base")}[backend]
+    image = {"name": name, "kind": "image", "signal": signal_name, "shape": [1, *size, 3], "dtype": "uint8"}
+    return _write_bundle(folder, {"backend": backend, "expected_latency_s": 0.002}, image, output)
+
+
+def _write_bundle(folder: Path, manifest: dict[str, Any], image: dict[str, Any], output: str) -> Path:
+    """policy.toml in `folder`, for the rover."""
+    common = {
         "schema": 1,
         "name": "bench",
         "version": "1",
         "robot_type": "rover",
-        "backend": "onnx",
         "precision": "float32",
-        "model": "model.onnx",
-        "expected_latency_s": 0.03 if rounds else 0.001,
-        "inputs": [
-            {
-                "name": "image",
-                "kind": "image",
-                "signal": signal_name,
-                "shape": [1, 3, size, size],
-                "mean": [0.5] * 3,
-                "std": [0.25] * 3,
-            }
-        ],
+        "inputs": [image],
         "output": {
-            "name": "actions",
+            "name": output,
             "kind": "twist",
             "names": ["linear_x", "angular_z"],
             "horizon": HORIZON,
@@ -95,7 +109,7 @@ def write_policy(
             "std": [1.0] * 2,
         },
     }
-    write_manifest(folder, manifest)
+    write_manifest(folder, common | manifest)
     return folder
 
 
@@ -175,8 +189,8 @@ class Rig:
             self.start("vlad.guard", "--config", self.folder / "vlad.toml")
         return ready_s
 
-    def call(self, method: str, **params: Any) -> Any:
-        with Client(self.run_dir) as client:
+    def call(self, method: str, timeout_s: float = 5.0, **params: Any) -> Any:
+        with Client(self.run_dir, timeout_s) as client:
             return client.call(method, **params)
 
     def arm(self) -> None:

@@ -203,7 +203,7 @@ def _measure(kind: Kind, ticks: int) -> tuple[dict[str, float], str]:
     """Judge so many ticks; microseconds, and how the last one ended."""
     robot, settings = _robot(kind), _settings()
     world, kernel = World(robot), Kernel(robot, settings, None)
-    follower = Follower(100_000_000)
+    follower = Follower(settings.policy)
     for tick in range(10):
         kernel.judge(world.inputs(tick))
     refused = kernel.arm(world.inputs(10))

@@ -63,25 +63,35 @@ class Drive:
     """One robot in one world; each `run` goes on from where the one before ended."""
 
     def __init__(
-        self, world: World, policy: Policy, settings: Settings, robot: Robot, delay_ticks: int
+        self,
+        world: World,
+        policy: Policy,
+        settings: Settings,
+        robot: Robot,
+        delay_ticks: int,
+        follower: Follower | None = None,
     ) -> None:
-        """`delay_ticks`: from a picture to the chunk that was made from it, in ticks of the safety kernel."""
+        """`delay_ticks`: from a picture to the chunk that was made from it, in ticks of the safety kernel.
+
+        `follower` stands in for the daemon's.
+        """
         self._world, self._policy, self._delay = world, policy, delay_ticks
         self._rover = Rover(world)
         self._camera = Camera(self._rover, noise=_CAMERA_NOISE, seed=world.seed)
         self._laser = Laser(self._rover, noise_m=_LASER_NOISE_M, seed=world.seed)
         self._clock = FakeClock()
         self._kernel = Kernel(robot, settings, None)
-        self._follower = Follower(round(settings.policy.blend_s * NS_PER_S))
+        self._follower = follower or Follower(settings.policy)
         self._instruction = ""
         self._followed = CommandMode.HOLD
         self._samples: dict[str, Sample] = {}
         self._chunk: Chunk | None = None
+        self._since_ns: int | None = None
         self._due = 0
 
     def run(self, target: str) -> Outcome:
         """Drive until the robot stands in front of any target, touches something, or the time is up."""
-        self._instruction, self._chunk = f"go to the {target}", None
+        self._instruction, self._chunk, self._since_ns = f"go to the {target}", None, None
         self._follower.clear()
         outcome, rest = Outcome(target), 0
         for tick in range(round(TIME_LIMIT_S / TICK_S)):
@@ -131,9 +141,11 @@ class Drive:
         if self._chunk is not None and tick >= self._due:
             if self._kernel.admit(self._chunk, self._clock.now_ns()):
                 self._follower.put(self._chunk, self._clock.now_ns())
-            self._chunk = None
+            self._chunk = self._since_ns = None
         if self._chunk is None and tick % FRAME_TICKS == 0:
-            self._chunk, self._due = self._policy.infer(self._samples), tick + self._delay
+            prefix = self._policy.prefix(self._samples, self._follower.ahead)
+            self._chunk, self._due = self._policy.infer(self._samples, prefix), tick + self._delay
+            self._since_ns = self._clock.now_ns()
             outcome.risk.append(self._chunk.collision or 0.0)
 
     def _judge(self) -> Verdict:
@@ -143,6 +155,7 @@ class Drive:
             self._samples,
             self._follower.step(now_ns),
             self._instruction,
+            inference_since_ns=self._since_ns,
             listeners=1,
             guard=GuardReport(now_ns, "watching"),
         )

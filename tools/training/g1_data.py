@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tools.lerobot.dataset import Dataset, Episode, Floats, Pixels
 from tools.lerobot.samples import Motion, read_motion
-from vlad.policy.preprocess import resize_area
+from vlad.policy.pictures import resize_area
 
 CAMERA = "observation.images.cam_high"
 HORIZON = 30

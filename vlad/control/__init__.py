@@ -6,9 +6,9 @@ RUN/control.sock, a Unix stream socket. One JSON object a line: {"id", "method",
 not_permitted, unavailable.
 
 Who may look: whoever can open the socket. It is mode 0660 of group `vlad`, or 0600 where there is no such
-group or this process may not give the socket to it. Who may act (arm, disarm, reset, task): root, the
-daemon's own user and members of the group that operator.group names. The e-stop may be pressed by whoever
-can connect, because that is the safe direction.
+group or this process may not give the socket to it. Who may act (arm, disarm, reset, task, activate,
+rollback): root, the daemon's own user and members of the group that operator.group names. The e-stop may be
+pressed by whoever can connect, because that is the safe direction.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from vlad.control.peer import identify, read_peer
 from vlad.control.session import LONGEST_LINE, Error, Row, Session, integer, listen, parse
 from vlad.jsontext import to_json
 from vlad.messages import Level
+from vlad.policy.bundle import BundleRefused
 from vlad.record.events import EventLog
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,16 @@ class Actions(Protocol):
 
     async def models(self) -> list[Row]: ...
 
+    async def model(self, name: str, version: str) -> Row:
+        """BundleRefused where there is none."""
+        ...
+
+    async def activate(self, name: str, version: str, who: str) -> Row:
+        """BundleRefused where it may not drive."""
+        ...
+
+    async def rollback(self, who: str) -> Row: ...
+
 
 class Control:
     """The server. One part of the daemon: `run` serves until it is cancelled."""
@@ -81,12 +92,15 @@ class Control:
             "status": self._status,
             "events": self._events,
             "models": self._models,
+            "model": self._model,
             "subscribe": self._subscribe,
             "estop": self._estop,
             "arm": self._arm,
             "disarm": self._disarm,
             "reset": self._reset,
             "task": self._task,
+            "activate": self._activate,
+            "rollback": self._rollback,
         }
 
     async def run(self) -> None:
@@ -180,6 +194,12 @@ class Control:
     async def _models(self, client: Session, params: Row) -> list[Row]:
         return await self._actions.models()
 
+    async def _model(self, client: Session, params: Row) -> Row:
+        try:
+            return await self._actions.model(*_named(params))
+        except BundleRefused as refused:
+            raise Error("refused", refused.reasons[0], "see vladctl model list") from None
+
     async def _events(self, client: Session, params: Row) -> str:
         limit = integer(params, "limit", 20, _MOST_EVENTS)
         since_id = integer(params, "since_id", 0, 2**62)
@@ -257,6 +277,14 @@ class Control:
             raise Error("refused", str(error), "see vladctl check-config") from None
         return {"ok": True, "task": " ".join(text.split())}
 
+    async def _activate(self, client: Session, params: Row) -> Row:
+        name, version = _named(params)
+        who = await self._operator(client, "activate a bundle")
+        return await _drive(self._actions.activate(name, version, who))
+
+    async def _rollback(self, client: Session, params: Row) -> Row:
+        return await _drive(self._actions.rollback(await self._operator(client, "activate a bundle")))
+
     async def _operator(self, client: Session, act: str) -> str:
         """Who acts, for the event log; Error if they may not."""
         try:
@@ -277,6 +305,22 @@ class Control:
                 )
             raise Error("not_permitted", f"{identity.name} may not {act}", identity.refusal)
         return identity.name
+
+
+def _named(params: Row) -> tuple[str, str]:
+    """Name and version of the bundle that is meant."""
+    name, version = params.get("name"), params.get("version")
+    if not isinstance(name, str) or not isinstance(version, str):
+        raise Error("bad_request", "name or version is missing", 'send {"name": "demo", "version": "1"}')
+    return name, version
+
+
+async def _drive(activation: Awaitable[Row]) -> Row:
+    """How the bundle did that drives now, or why it does not."""
+    try:
+        return {"ok": True, **await activation}
+    except BundleRefused as refused:
+        return {"ok": False, "reasons": refused.reasons}
 
 
 def _log_error(task: asyncio.Task[None]) -> None:

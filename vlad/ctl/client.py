@@ -122,6 +122,6 @@ class Client:
         return ControlError("not_running", message, hint)
 
 
-def connect(run_dir: Path | None) -> Client:
+def connect(run_dir: Path | None, timeout_s: float = 5.0) -> Client:
     """A connection to the daemon under `run_dir`, or where it usually is."""
-    return Client(run_dir or DEFAULT_RUN_DIR)
+    return Client(run_dir or DEFAULT_RUN_DIR, timeout_s)

@@ -65,8 +65,7 @@ def _looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     events.add_argument("--follow", action="store_true", help="go on with what happens from now on")
     events.add_argument("--kind", action="append", default=[], help="only this kind; may be given again")
-    model = _add(commands, "model", "model", "show the policies that are installed")
-    model.add_argument("action", choices=["list"])
+    _model(_add(commands, "model", "model", "look at the policies that are installed, and let one drive"))
 
 
 def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -77,6 +76,22 @@ def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     _add(commands, "reset", "act", "release a latched e-stop or stop; the robot stays disarmed")
     task = _add(commands, "task", "act", "tell the robot what to do")
     task.add_argument("text", nargs="+", help='the instruction; "" for none')
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add(actions, "list", "model", "show the policies that are installed")
+    for name, text in (
+        ("show", "show all that a bundle says of itself"),
+        ("activate", "try a bundle in the shadow of the one that drives, then let it drive, without a stop"),
+        ("bench", "measure how long a bundle's model takes on this computer"),
+    ):
+        action = _add(actions, name, "model", text)
+        action.add_argument("name")
+        action.add_argument("version")
+    action.add_argument("--runs", type=_count, default=50, metavar="N", help="0 to 1000 (%(default)s)")
+    action.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads (%(default)s)")
+    _add(actions, "rollback", "model", "let the bundle drive that drove before the last activation")
 
 
 def _offline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vlad.config import SignalSettings
-from vlad.policy.backends import BACKENDS
-from vlad.policy.manifest import INPUT, SCHEMA, Input, Manifest, Output
+from vlad.policy.backends import BACKENDS, REMOTE
+from vlad.policy.inputs import INPUT, PrefixInput, SignalInput
+from vlad.policy.manifest import SCHEMA, Manifest, Output
 from vlad.policy.toml import plain, write_toml
 from vlad.robot import Robot
 
@@ -26,6 +27,7 @@ MANIFEST = "policy.toml"
 _SIGNAL_TYPES: dict[str, tuple[str, ...]] = {
     "image": ("image", "compressed_image"),
     "laser_scan": ("laser_scan",),
+    "point_cloud": ("point_cloud",),
     "odometry": ("odometry",),
     "joint_state": ("joint_state",),
     "instruction": ("instruction",),
@@ -59,7 +61,8 @@ class Bundle:
 
     @property
     def model(self) -> Path:
-        return self.folder / self.manifest.model
+        """The model's file; of a policy that runs on a server the folder."""
+        return self.folder / (self.manifest.model or "")
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -88,7 +91,8 @@ def load_bundle(
     if signals is not None:
         inputs = values.get("inputs")
         for item in inputs if isinstance(inputs, list) else []:
-            if (valid := _valid(INPUT, item)) is not None:
+            valid = _valid(INPUT, item)
+            if valid is not None and not isinstance(valid, PrefixInput):
                 reasons += _check_signal(valid, path, signals)
     if reasons or manifest is None:
         raise BundleRefused(reasons)
@@ -115,6 +119,21 @@ def find_bundles(
             row["refused"] = refused.reasons
         rows.append(row)
     return rows
+
+
+def read_bundle(folders: Iterable[Path], name: str, version: str) -> dict[str, Any]:
+    """`folder` and `manifest`, unchecked, of the first bundle that has this name and version.
+
+    BundleRefused where none of `folders` has it.
+    """
+    for folder in folders:
+        try:
+            values = _read(folder / MANIFEST)
+        except BundleRefused:
+            continue
+        if (values.get("name"), values.get("version")) == (name, version):
+            return {"folder": str(folder), "manifest": values}
+    raise BundleRefused([f"no bundle {name} {version} is installed; `vladctl model list` shows which are"])
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -157,7 +176,7 @@ def _mistakes(error: ValidationError, path: Path) -> list[str]:
     """One line for each mistake in the manifest."""
     lines = []
     for mistake in error.errors(include_url=False):
-        kinds = set(_SIGNAL_TYPES)
+        kinds = {*_SIGNAL_TYPES, "prefix"}
         key = ".".join(str(part) for part in mistake["loc"] if part not in kinds)
         where = f"{path}: {key}" if key else f"{path}"
         match mistake["type"]:
@@ -216,9 +235,13 @@ def _check_files(folder: Path, listed: object) -> list[str]:
 
 def _check_backend(values: Mapping[str, Any], path: Path) -> list[str]:
     backend = values.get("backend")
-    if not isinstance(backend, str) or backend in BACKENDS:
+    if not isinstance(backend, str):
         return []
-    return [f"{path}: backend: {backend!r} is unknown; this vlad has {', '.join(BACKENDS)}"]
+    if backend not in BACKENDS:
+        return [f"{path}: backend: {backend!r} is unknown; this vlad has {', '.join(BACKENDS)}"]
+    if "model" not in values and backend not in REMOTE:
+        return [f"{path}: model: is missing; name the model's file"]
+    return []
 
 
 def _check_robot(values: Mapping[str, Any], path: Path, robot: Robot) -> list[str]:
@@ -252,7 +275,7 @@ def _difference(names: tuple[str, ...], axes: tuple[str, ...]) -> str:
     return "; ".join([*parts, "the policy's names must be the robot's axes"])
 
 
-def _check_signal(item: Input, path: Path, signals: Mapping[str, SignalSettings]) -> list[str]:
+def _check_signal(item: SignalInput, path: Path, signals: Mapping[str, SignalSettings]) -> list[str]:
     """The signal that an input reads is configured and has a type that the input can be made from."""
     where, types = f"{path}: input {item.name!r}", _SIGNAL_TYPES[item.kind]
     if item.signal not in signals:

@@ -5,161 +5,50 @@ A mistake in one input or in the output hides none in the others: pydantic check
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from vlad.messages import Kind
+from vlad.policy.inputs import (
+    TWIST_FIELDS,
+    Input,
+    InstructionInput,
+    Normalised,
+    Positive,
+    PrefixInput,
+    SignalInput,
+    Table,
+    Word,
+    Words,
+    refuse,
+    repeated,
+)
 
 SCHEMA = 1
 """The newest form of policy.toml that this vlad reads."""
 
-TWIST_FIELDS = ("linear_x", "linear_y", "linear_z", "angular_x", "angular_y", "angular_z")
-
-Word = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Size = Annotated[int, Field(ge=1, le=65_536)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Numbers = tuple[float, ...]
-Words = Annotated[tuple[Word, ...], Field(min_length=1)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _listed(value: object) -> object:
+    """One name as a list of one."""
+    return (value,) if isinstance(value, str) else value
 
 
-def _normalisation(mean: Numbers, std: Numbers, counts: tuple[int, ...]) -> list[str]:
-    """What is wrong with a mean and a standard deviation that must have one of these lengths."""
-    wanted = " or ".join(str(count) for count in sorted(set(counts)))
-    reasons = [
-        f"{key} has {len(values)} numbers; it must have {wanted}"
-        for key, values in (("mean", mean), ("std", std))
-        if len(values) not in counts
-    ]
-    if not all(math.isfinite(value) for value in mean):
-        reasons.append("mean has a number that is not finite")
-    if not all(math.isfinite(value) and value > 0 for value in std):
-        reasons.append("std has a number that is not finite and above zero; use 1.0 where nothing varies")
-    return reasons
-
-
-def _repeated(key: str, names: tuple[str, ...]) -> list[str]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    return [f"{key} names {', '.join(twice)} more than once"] if twice else []
-
-
-def _raise(reasons: list[str]) -> None:
-    if reasons:
-        raise ValueError("\n".join(reasons))
-
-
-class ImageInput(_Table):
-    """(1, 3, H, W) float32: decoded, RGB, resized by area to (H, W), then (x / 255 - mean) / std."""
-
-    name: Word
-    kind: Literal["image"]
-    signal: Word
-    shape: tuple[Literal[1], Literal[3], Size, Size]
-    mean: Numbers
-    std: Numbers
-
-    @model_validator(mode="after")
-    def _agrees(self) -> ImageInput:
-        _raise(_normalisation(self.mean, self.std, (3,)))
-        return self
-
-
-class LaserInput(_Table):
-    """(1, K) float32: metres, cut at `range_max_m`, the nearest of each group of beams, normalised."""
-
-    name: Word
-    kind: Literal["laser_scan"]
-    signal: Word
-    shape: tuple[Literal[1], Size]
-    range_max_m: Positive
-    mean: Numbers
-    std: Numbers
-
-    @model_validator(mode="after")
-    def _agrees(self) -> LaserInput:
-        _raise(_normalisation(self.mean, self.std, (1, self.shape[1])))
-        return self
-
-
-class OdometryInput(_Table):
-    """(1, D) float32: these components of the twist [m/s, rad/s], normalised."""
-
-    name: Word
-    kind: Literal["odometry"]
-    signal: Word
-    shape: tuple[Literal[1], Size]
-    fields: Annotated[
-        tuple[Literal["linear_x", "linear_y", "linear_z", "angular_x", "angular_y", "angular_z"], ...],
-        Field(min_length=1),
-    ]
-    mean: Numbers
-    std: Numbers
-
-    @model_validator(mode="after")
-    def _agrees(self) -> OdometryInput:
-        reasons = _repeated("fields", self.fields) + _normalisation(self.mean, self.std, (len(self.fields),))
-        if self.shape[1] != len(self.fields):
-            reasons.append(f"shape says {self.shape[1]} numbers, fields lists {len(self.fields)}")
-        _raise(reasons)
-        return self
-
-
-class JointInput(_Table):
-    """(1, N) float32: one quantity of these joints in this order, whatever order the driver has."""
-
-    name: Word
-    kind: Literal["joint_state"]
-    signal: Word
-    shape: tuple[Literal[1], Size]
-    field: Literal["position", "velocity", "effort", "temperature", "current"]
-    joints: Words
-    mean: Numbers
-    std: Numbers
-
-    @model_validator(mode="after")
-    def _agrees(self) -> JointInput:
-        reasons = _repeated("joints", self.joints) + _normalisation(self.mean, self.std, (len(self.joints),))
-        if self.shape[1] != len(self.joints):
-            reasons.append(f"shape says {self.shape[1]} joints, joints lists {len(self.joints)}")
-        _raise(reasons)
-        return self
-
-
-class InstructionInput(_Table):
-    """(1, L) int64: the ids that the bundle's tokenizer gives the instruction, cut or padded with 0."""
-
-    name: Word
-    kind: Literal["instruction"]
-    signal: Word
-    shape: tuple[Literal[1], Size]
-    tokenizer: Word
-
-
-Input: TypeAlias = Annotated[
-    ImageInput | LaserInput | OdometryInput | JointInput | InstructionInput, Field(discriminator="kind")
-]
-
-
-class Output(_Table):
+class Output(Normalised):
     """(1, horizon, len(names)) float32; an action is y * std + mean in the units of `kind`.
 
+    `name` is that of the model's output, or of several, whose columns are put side by side in this order.
     `collision` and `uncertainty` are names of (1, 1) float32 outputs: the probability that following the
     chunk ends in a collision, and the policy's own doubt about it, both 0 to 1.
     """
 
-    name: Word
+    name: Annotated[Words, BeforeValidator(_listed)]
     kind: Kind
     names: Words
     horizon: Annotated[int, Field(ge=1, le=4096)]
     step_s: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
-    mean: Numbers
-    std: Numbers
     collision: Word | None = None
     uncertainty: Word | None = None
 
@@ -170,15 +59,28 @@ class Output(_Table):
 
     @model_validator(mode="after")
     def _agrees(self) -> Output:
-        reasons = _repeated("names", self.names) + _normalisation(self.mean, self.std, (len(self.names),))
+        reasons = repeated("names", self.names) + self.mistakes(len(self.names))
         if self.kind == Kind.TWIST and (odd := [name for name in self.names if name not in TWIST_FIELDS]):
             reasons.append(f"names has {', '.join(odd)}; a twist has {', '.join(TWIST_FIELDS)}")
-        reasons += _repeated("name, collision and uncertainty", (self.name, *self.heads))
-        _raise(reasons)
+        reasons += repeated("name, collision and uncertainty", (*self.name, *self.heads))
+        refuse(reasons)
         return self
 
 
-class Manifest(_Table):
+class EncoderTable(Table):
+    """A model in front of the model, run by the same backend, and only when its inputs have changed.
+
+    `inputs` are names of [[inputs]], `outputs` are inputs of the main model. The outcomes for the last
+    `remembers` different inputs are kept: many for an instruction, one for a picture.
+    """
+
+    model: Word
+    inputs: Words
+    outputs: Words
+    remembers: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+class Manifest(Table):
     """All of policy.toml. `files` has the SHA-256 of every other file, by its path in the folder."""
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -187,27 +89,66 @@ class Manifest(_Table):
     robot_type: Word
     backend: Word
     precision: Literal["float32", "float16", "bfloat16", "int8"]
-    model: Word
+    model: Word | None = None
+    """The model's file; policies that run on a server have none."""
     expected_latency_s: Positive
     files: dict[Word, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
     inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
     output: Output
-    provenance: dict[str, Any] = {}
+    encoders: tuple[EncoderTable, ...] = ()
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def sampled(self) -> tuple[SignalInput, ...]:
+        """The inputs that are made from signals."""
+        return tuple(item for item in self.inputs if not isinstance(item, PrefixInput))
+
+    @property
+    def prefix(self) -> PrefixInput | None:
+        """The input that says what will be done in the meantime, if the model takes it."""
+        return next((item for item in self.inputs if isinstance(item, PrefixInput)), None)
 
     @model_validator(mode="after")
     def _agrees(self) -> Manifest:
-        reasons = _repeated("inputs", tuple(item.name for item in self.inputs))
-        named = [("model", self.model)]
+        lengths = [self.prefix.length] if self.prefix and self.prefix.length else []
+        reasons = repeated("inputs", (*(item.name for item in self.inputs), *lengths)) + self._unfit_prefix()
+        named = [("model", self.model)] if self.model else []
+        named += [("model of an encoder", encoder.model) for encoder in self.encoders]
+        reasons += self._unfit_encoders()
         named += [
             (f"tokenizer of {item.name}", item.tokenizer)
             for item in self.inputs
-            if isinstance(item, InstructionInput)
+            if isinstance(item, InstructionInput) and item.tokenizer
         ]
         reasons += [
             f"{key}: {file!r} is not listed in [files]" for key, file in named if file not in self.files
         ]
-        _raise(reasons)
+        refuse(reasons)
         return self
 
+    def _unfit_prefix(self) -> list[str]:
+        if self.prefix is None:
+            return []
+        reasons = [] if self.sampled else ["inputs has a prefix alone; a policy must read a signal"]
+        if len(self.inputs) - len(self.sampled) > 1:
+            reasons.append("inputs has more than one prefix")
+        _, rows, columns = self.prefix.shape
+        if rows > self.output.horizon or columns != len(self.output.names):
+            reasons.append(
+                f"input {self.prefix.name!r}: has {rows} rows of {columns} numbers; a prefix has at most the "
+                f"{self.output.horizon} rows of the output, {len(self.output.names)} numbers each"
+            )
+        return reasons
 
-INPUT: TypeAdapter[Input] = TypeAdapter(Input)
+    def _unfit_encoders(self) -> list[str]:
+        known = [item.name for item in self.inputs]
+        given = tuple(name for encoder in self.encoders for name in encoder.outputs)
+        reasons = repeated("the outputs of encoders", given)
+        if clash := sorted({*known} & {*given}):
+            reasons.append(f"encoders give {', '.join(clash)}, which [[inputs]] have too; rename it")
+        for encoder in self.encoders:
+            if unknown := [name for name in encoder.inputs if name not in known]:
+                reasons.append(
+                    f"encoder {encoder.model}: no input {', '.join(unknown)} in [[inputs]]; add it"
+                )
+        return reasons

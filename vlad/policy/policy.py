@@ -4,96 +4,173 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from vlad.clock import NS_PER_S, Clock
-from vlad.messages import Chunk, Sample
-from vlad.policy.backends import Backend, BackendError, Model, Tensors, TensorSpec, load_backend
+from vlad.config import PolicySettings
+from vlad.messages import Chunk, Floats, Sample
+from vlad.policy.backends import (
+    REMOTE,
+    Backend,
+    BackendError,
+    Model,
+    OnnxOptions,
+    ServerLost,
+    TensorrtOptions,
+    Tensors,
+    TensorSpec,
+    load_backend,
+)
 from vlad.policy.bundle import Bundle, BundleRefused
-from vlad.policy.manifest import ImageInput, InstructionInput
-from vlad.policy.preprocess import ObservationError, Reader, instruction_text, make_reader
+from vlad.policy.encoders import Encoded, Encoder
+from vlad.policy.inputs import ImageInput, InstructionInput
+from vlad.policy.manifest import Output
+from vlad.policy.prefix import Ahead, Prefix, PrefixReader
+from vlad.policy.preprocess import (
+    History,
+    ObservationError,
+    Reader,
+    TokenReader,
+    instruction_text,
+    make_reader,
+)
 from vlad.policy.tokenizer import TokenizerError
 
 _WARM_RUNS = 7
 _TIMED_RUNS = 5
+_BREAK_NS = NS_PER_S
+"""After a pause this long what was seen before it does not belong to the same history."""
 
 
 class Policy:
     """The model of a bundle with all that stands around it. One thread at a time uses it."""
 
     def __init__(
-        self, bundle: Bundle, clock: Clock, threads: int = 1, backend: Backend | None = None
+        self,
+        bundle: Bundle,
+        clock: Clock,
+        settings: PolicySettings | None = None,
+        backend: Backend | None = None,
+        cache: Path | None = None,
     ) -> None:
-        """Load the model, `threads` CPU threads for it; BundleRefused where it is not what the manifest says.
+        """Load the model as `settings` say; BundleRefused where it is not what the manifest says.
 
-        `backend` stands in for the one that the manifest names.
+        `backend` stands in for the one that the manifest names; `cache` is as in Model.
         """
         self.bundle = bundle
+        self.lost = ""
+        """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
+        self.memory_mb = 0
+        """What this process grew by when it was opened."""
         manifest = bundle.manifest
-        self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.inputs))
+        self._is_remote = manifest.backend in REMOTE
+        self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.sampled))
         """The signals that it needs, all of them, for each inference."""
-        images = [spec.signal for spec in manifest.inputs if isinstance(spec, ImageInput)]
+        images = [spec.signal for spec in manifest.sampled if isinstance(spec, ImageInput)]
         self.trigger = (images or list(self.topics))[0]
         """The signal whose new sample is worth an inference: the first image, else the first input."""
         self.instruction_topic = next(
-            (spec.signal for spec in manifest.inputs if isinstance(spec, InstructionInput)), ""
+            (spec.signal for spec in manifest.sampled if isinstance(spec, InstructionInput)), ""
         )
         """The signal with the instruction; empty where the policy takes none."""
         states = [topic for topic in self.topics if topic != self.instruction_topic]
         self._dated = tuple(images or states or self.topics)
         self._clock = clock
         self._seq = 0
-        self._mean = np.asarray(manifest.output.mean, np.float32)
-        self._std = np.asarray(manifest.output.std, np.float32)
+        self._mean, self._std = (np.asarray(row, np.float32) for row in manifest.output.scale())
         self._step_ns = round(manifest.output.step_s * NS_PER_S)
         self._readers = _readers(bundle)
+        self._histories = [reader for reader in self._readers if isinstance(reader, History)]
+        self._stamp_ns = 0
+        self._prefix = PrefixReader(manifest.prefix, manifest.output) if manifest.prefix else None
         self._inputs: Tensors = {
-            spec.name: reader.buffer for spec, reader in zip(manifest.inputs, self._readers, strict=True)
-        }
-        self._backend = backend or _load(bundle, threads)
-        if reasons := _mismatches(self._backend, self._inputs, bundle):
+            spec.name: reader.buffer for spec, reader in zip(manifest.sampled, self._readers, strict=True)
+        } | (self._prefix.tensors if self._prefix else {})
+        self._backend = backend or _load(bundle, settings or PolicySettings(), self._inputs, cache)
+        try:
+            reasons = _mismatches(self._backend, self._inputs, bundle)
+        except ServerLost as error:
+            self.lost, reasons = str(error), []
+        if reasons:
             self._backend.close()
             raise BundleRefused(reasons)
 
     def warm_up(self) -> float:
         """Run a few times on plausible input and return the usual latency in seconds, without the first runs.
 
-        All inputs are at their mean. BundleRefused where the output has another shape or is not finite.
+        All inputs are at their mean. BundleRefused where the output has another shape or is not finite;
+        ServerLost where a server is to blame: then it can be tried again.
         """
-        times_ns = []
         try:
             self._backend.warm_up(self._inputs)
-            for _ in range(_WARM_RUNS):
-                began_ns = self._clock.now_ns()
-                outputs = self._backend.run(self._inputs)
-                times_ns.append(self._clock.now_ns() - began_ns)
+            times_s = self.time_runs(_WARM_RUNS)
+            outputs = self._backend.run(self._inputs)
+        except ServerLost:
+            raise
         except BackendError as error:
             raise BundleRefused([str(error)]) from error
         if reasons := _bad_outputs(outputs, self.bundle):
-            raise BundleRefused(reasons)
-        return statistics.median(times_ns[-_TIMED_RUNS:]) / NS_PER_S
+            raise self._misfit(reasons) if self._is_remote else BundleRefused(reasons)
+        return statistics.median(times_s[-_TIMED_RUNS:])
 
-    def infer(self, samples: Mapping[str, Sample]) -> Chunk:
+    def time_runs(self, count: int) -> list[float]:
+        """How long so many runs took [s], one after the other; BackendError where the model fails."""
+        times_s = []
+        for _ in range(count):
+            began_ns = self._clock.now_ns()
+            self._backend.run(self._inputs)
+            times_s.append((self._clock.now_ns() - began_ns) / NS_PER_S)
+        return times_s
+
+    def try_out(self) -> None:
+        """Run once more on what was read last. BackendError where that fails, or gives nothing of use.
+
+        Before that the model is compared with the manifest: a server that comes back may have another one.
+        """
+        reasons = _mismatches(self._backend, self._inputs, self.bundle)
+        if reasons := reasons or _bad_outputs(self._backend.run(self._inputs), self.bundle):
+            raise self._misfit(reasons)
+
+    def prefix(self, samples: Mapping[str, Sample], ahead: Ahead) -> Prefix | None:
+        """What will be done until `infer` has answered to these samples, where the model takes that.
+
+        `ahead` is the follower's; only in the thread of the follower.
+        """
+        if self._prefix is None:
+            return None
+        return ahead(self.stamp_ns(samples), self._step_ns, self._prefix.rows)
+
+    def infer(self, samples: Mapping[str, Sample], prefix: Prefix | None = None) -> Chunk:
         """What to do next, from the newest sample of each of `topics`.
 
         Stamped with the oldest of its images, or of all states where it has none. ObservationError where the
-        samples cannot be used, BackendError where the model fails.
+        samples cannot be used, BackendError where the model fails or answers in another shape.
         """
         if absent := [topic for topic in self.topics if topic not in samples]:
             raise ObservationError(f"no sample of {', '.join(absent)} yet")
         manifest = self.bundle.manifest
-        for spec, reader in zip(manifest.inputs, self._readers, strict=True):
+        before_ns, self._stamp_ns = self._stamp_ns, self.stamp_ns(samples)
+        if self._stamp_ns - before_ns > _BREAK_NS:
+            for history in self._histories:
+                history.forget()
+        for spec, reader in zip(manifest.sampled, self._readers, strict=True):
             reader.read(samples[spec.signal].data)
+        if self._prefix is not None:
+            self._prefix.read(prefix)
         began_ns = self._clock.now_ns()
         outputs = self._backend.run(self._inputs)
         ready_ns = self._clock.now_ns()
-        actions = outputs[manifest.output.name][0] * self._std + self._mean
+        if reasons := _misshapen(outputs, self.bundle):
+            raise self._misfit(reasons)
+        actions = _actions(outputs, manifest.output)[0] * self._std + self._mean
         actions.flags.writeable = False
         self._seq += 1
         return Chunk(
             seq=self._seq,
-            stamp_ns=min(samples[topic].stamp_ns for topic in self._dated),
+            stamp_ns=self._stamp_ns,
             ready_ns=ready_ns,
             step_ns=self._step_ns,
             kind=manifest.output.kind,
@@ -105,12 +182,37 @@ class Policy:
             uncertainty=_head(outputs, manifest.output.uncertainty),
         )
 
+    def remembered(self) -> dict[str, dict[str, int]]:
+        """How often what a reader or an encoder had made before could be used again, by its name."""
+        found = {
+            spec.name: reader.hits_and_misses()
+            for spec, reader in zip(self.bundle.manifest.sampled, self._readers, strict=True)
+            if isinstance(reader, TokenReader)
+        }
+        if isinstance(self._backend, Encoded):
+            found |= {encoder.name: (encoder.hits, encoder.misses) for encoder in self._backend.encoders}
+        return {name: {"hits": hits, "misses": misses} for name, (hits, misses) in found.items()}
+
+    def stamp_ns(self, samples: Mapping[str, Sample]) -> int:
+        """The time that a chunk made from these samples belongs to."""
+        return min(samples[topic].stamp_ns for topic in self._dated)
+
     def close(self) -> None:
         """Give back the model's memory and devices."""
         self._backend.close()
 
+    def _misfit(self, reasons: list[str]) -> BackendError:
+        """An answer that cannot be used, as an error; a server may give another one next time."""
+        return (ServerLost if self._is_remote else BackendError)("; ".join(reasons))
+
     def _instruction(self, samples: Mapping[str, Sample]) -> str:
         return instruction_text(samples[self.instruction_topic].data) if self.instruction_topic else ""
+
+
+def _actions(outputs: Tensors, output: Output) -> Floats:
+    """(1, horizon, len(names)), of one output of the model or of several side by side."""
+    parts = [outputs[name] for name in output.name]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
 def _head(outputs: Tensors, name: str | None) -> float | None:
@@ -119,32 +221,66 @@ def _head(outputs: Tensors, name: str | None) -> float | None:
 
 def _readers(bundle: Bundle) -> list[Reader]:
     try:
-        return [make_reader(spec, bundle.folder) for spec in bundle.manifest.inputs]
+        return [make_reader(spec, bundle.folder) for spec in bundle.manifest.sampled]
     except TokenizerError as error:
         raise BundleRefused([f"{error}; put the tokenizer.json of the training there"]) from error
 
 
-def _load(bundle: Bundle, threads: int) -> Backend:
-    output = bundle.manifest.output
-    wanted = (output.name, *output.heads)
+def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path | None) -> Backend:
+    manifest = bundle.manifest
+    model = Model(
+        bundle.model,
+        manifest.precision,
+        outputs=(*manifest.output.name, *manifest.output.heads),
+        threads=settings.threads,
+        device=settings.device,
+        onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
+        server=settings.server,
+        tensorrt=TensorrtOptions(settings.tensorrt.workspace_mb),
+        shapes={name: array.shape for name, array in inputs.items()},
+        cache=cache,
+        name=manifest.name,
+    )
+    opened: list[Backend] = []
     try:
-        return load_backend(
-            bundle.manifest.backend, Model(bundle.model, bundle.manifest.precision, wanted, threads)
-        )
+        opened.append(load_backend(manifest.backend, model))
+        for table in manifest.encoders:
+            encoder = replace(model, path=bundle.folder / table.model, outputs=table.outputs)
+            opened.append(load_backend(manifest.backend, encoder))
+        if not manifest.encoders:
+            return opened[0]
+        return Encoded(opened[0], [
+            Encoder(table.model, backend, table.inputs, table.remembers)
+            for table, backend in zip(manifest.encoders, opened[1:], strict=True)
+        ])  # fmt: skip
     except BackendError as error:
-        raise BundleRefused([f"{error}; export the model again"]) from error
+        for backend in opened:
+            backend.close()
+        raise BundleRefused([str(error)]) from error
 
 
-def _output_shapes(bundle: Bundle) -> dict[str, tuple[int, ...]]:
-    """What each wanted output must look like."""
+def _output_shapes(bundle: Bundle) -> dict[str, tuple[int | None, ...]]:
+    """What each wanted output must look like; None: as it comes, the sum of several must be right."""
     output = bundle.manifest.output
-    shapes: dict[str, tuple[int, ...]] = {output.name: (1, output.horizon, len(output.names))}
+    width = len(output.names) if len(output.name) == 1 else None
+    shapes: dict[str, tuple[int | None, ...]] = dict.fromkeys(output.name, (1, output.horizon, width))
     return shapes | dict.fromkeys(output.heads, (1, 1))
+
+
+def _fits(shape: tuple[int | None, ...] | None, wanted: tuple[int | None, ...] | None) -> bool:
+    """Whether they are equal but where one of them leaves a size open, or all of them."""
+    if shape is None or wanted is None:
+        return True
+    return len(shape) == len(wanted) and all(
+        None in (size, want) or size == want for size, want in zip(shape, wanted, strict=True)
+    )
 
 
 def _mismatches(backend: Backend, inputs: Tensors, bundle: Bundle) -> list[str]:
     """Where the model itself is not what the manifest says; a line for each."""
     graph = backend.describe()
+    if graph is None:
+        return []
     reasons = [
         f"{bundle.model}: takes an input {name!r} that the manifest does not have; add it to [[inputs]]"
         for name in graph.inputs
@@ -163,29 +299,44 @@ def _compare(where: str, found: TensorSpec | None, wanted: TensorSpec) -> list[s
     if found is None:
         return [f"{where}: the model has none of this name; correct the manifest, or export the model again"]
     reasons = []
-    if found.dtype != wanted.dtype:
+    if found.dtype not in (None, wanted.dtype):
         reasons.append(f"{where}: is {found.dtype} in the model, the manifest's kind means {wanted.dtype}")
-    open_or_equal = len(found.shape) == len(wanted.shape) and all(
-        size in (None, want) for size, want in zip(found.shape, wanted.shape, strict=True)
-    )
-    if not open_or_equal:
-        shown = ", ".join("any" if size is None else str(size) for size in found.shape)
-        reasons.append(f"{where}: has shape ({shown}) in the model, {wanted.shape} in the manifest")
+    if not _fits(found.shape, wanted.shape):
+        shapes = _shown(found.shape), _shown(wanted.shape)
+        reasons.append(f"{where}: has shape {shapes[0]} in the model, {shapes[1]} in the manifest")
+    return reasons
+
+
+def _shown(shape: tuple[int | None, ...] | None) -> str:
+    if shape is None:
+        return "of any size"
+    return f"({', '.join('any' if size is None else str(size) for size in shape)})"
+
+
+def _misshapen(outputs: Tensors, bundle: Bundle) -> list[str]:
+    """Where what the model gave has not the shape that the manifest says; a line for each."""
+    reasons, output = [], bundle.manifest.output
+    for name, shape in _output_shapes(bundle).items():
+        value = outputs[name]
+        if not _fits(value.shape, shape) or value.dtype != np.float32:
+            reasons.append(f"{bundle.model}: output {name!r}: gave {value.dtype} of shape {value.shape}, not "
+                           f"float32 {_shown(shape)}")  # fmt: skip
+    columns, names = sum(outputs[name].shape[-1] for name in output.name), len(output.names)
+    if not reasons and columns != names:
+        reasons.append(f"{bundle.model}: outputs {', '.join(output.name)}: gave {columns} numbers a step, "
+                       f"the manifest names {names}")  # fmt: skip
     return reasons
 
 
 def _bad_outputs(outputs: Tensors, bundle: Bundle) -> list[str]:
-    """What is wrong with what the model really gave; a line for each."""
-    reasons = []
-    for name, shape in _output_shapes(bundle).items():
+    """What is wrong with what the model gave when it was tried out; a line for each."""
+    if reasons := _misshapen(outputs, bundle):
+        return reasons
+    for name in _output_shapes(bundle):
         where, value = f"{bundle.model}: output {name!r}", outputs[name]
-        if value.shape != shape or value.dtype != np.float32:
-            reasons.append(
-                f"{where}: gave {value.dtype} of shape {value.shape} at warm-up, not float32 {shape}"
-            )
-        elif not np.isfinite(value).all():
-            reasons.append(f"{where}: was not finite at warm-up; train or export the model again")
+        if not np.isfinite(value).all():
+            reasons.append(f"{where}: was not finite when tried out; train or export the model again")
         elif name in bundle.manifest.output.heads and not 0 <= value.flat[0] <= 1:
-            reasons.append(f"{where}: gave {value.flat[0]:.3g} at warm-up; a probability is 0 to 1, "
+            reasons.append(f"{where}: gave {value.flat[0]:.3g} when tried out; a probability is 0 to 1, "
                            f"end the head with a sigmoid")  # fmt: skip
     return reasons

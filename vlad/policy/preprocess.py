@@ -7,35 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vlad.messages import CompressedImage, Data, Image, Instruction, JointState, LaserScan, Odometry
-from vlad.policy.manifest import (
+from vlad.messages import Data, Instruction, JointState, LaserScan, Odometry, PointCloud
+from vlad.policy.inputs import (
     TWIST_FIELDS,
+    CloudInput,
     ImageInput,
-    Input,
     InstructionInput,
     JointInput,
     LaserInput,
+    Normalised,
     OdometryInput,
+    SignalInput,
 )
+from vlad.policy.pictures import ImageReader, ObservationError
 from vlad.policy.tokenizer import InstructionTokenizer
 
-Pixels: TypeAlias = NDArray[np.uint8]
+__all__ = ["History", "ObservationError", "Reader", "TokenReader", "instruction_text", "make_reader"]
 
-_CHANNELS = {"rgb8": 3, "bgr8": 3, "mono8": 1}
-_LARGE = 200_000
-"""Pixels; below that the exact mean is fast enough."""
-_SAMPLED = 4.5
-"""Up to this ratio, samples at twice the target's size (each of 2 x 2 pixels) leave hardly a pixel out."""
-
-
-class ObservationError(Exception):
-    """A sample cannot be turned into what the model takes: the policy has nothing to go by."""
+_ANGLE_SLACK_RAD = 1e-6
+_AXES = ("x", "y", "z")
 
 
 class Reader(Protocol):
@@ -51,19 +46,25 @@ class Reader(Protocol):
         ...
 
 
-def make_reader(spec: Input, folder: Path) -> Reader:
+def make_reader(spec: SignalInput, folder: Path) -> Reader:
     """The reader for one input of the bundle in `folder`; TokenizerError if its tokenizer cannot be used."""
     match spec:
         case ImageInput():
-            return ImageReader(spec)
+            return _remembering(ImageReader(spec), spec.history)
         case LaserInput():
             return LaserReader(spec)
+        case CloudInput():
+            return CloudReader(spec)
         case OdometryInput():
-            return OdometryReader(spec)
+            return _remembering(OdometryReader(spec), spec.history)
         case JointInput():
-            return JointReader(spec)
+            return _remembering(JointReader(spec), spec.history)
         case InstructionInput():
-            return InstructionReader(spec, folder)
+            return TokenReader(spec, folder / spec.tokenizer) if spec.tokenizer else TextReader(spec)
+
+
+def _remembering(reader: Reader, count: int) -> Reader:
+    return History(reader, count) if count else reader
 
 
 def instruction_text(data: Data) -> str:
@@ -71,120 +72,87 @@ def instruction_text(data: Data) -> str:
     return data.text.strip() if isinstance(data, Instruction) else ""
 
 
-class ImageReader:
-    """(1, 3, H, W): decoded, resized by area, RGB, (x / 255 - mean) / std."""
-
-    def __init__(self, spec: ImageInput) -> None:
-        cv2.setNumThreads(1)  # OpenCV's own threads would take the safety tick's core
-        self.buffer = np.zeros(spec.shape, np.float32)
-        self._signal = spec.signal
-        levels = np.arange(256)[None] / 255
-        mean, std = np.asarray(spec.mean)[:, None], np.asarray(spec.std)[:, None]
-        self._tables = ((levels - mean) / std).astype(np.float32)
-        """What each of the 256 values of a pixel becomes in each channel."""
-
-    def read(self, data: Data) -> None:
-        match data:
-            case CompressedImage():
-                pixels, encoding = self._decode(data), "bgr8"
-            case Image():
-                pixels, encoding = self._checked(data), data.encoding
-            case _:
-                raise ObservationError(f"{self._signal}: is not an image but {type(data).__name__}")
-        planes = self.buffer[0]
-        small = resize_area(pixels, (planes.shape[1], planes.shape[2]))
-        channels = (small,) * 3 if encoding == "mono8" else cv2.split(small)
-        for plane, table, channel in zip(
-            planes, self._tables, reversed(channels) if encoding == "bgr8" else channels, strict=True
-        ):
-            cv2.LUT(channel, table, dst=plane)
-
-    def _decode(self, data: CompressedImage) -> Pixels:
-        pixels = (
-            cv2.imdecode(np.frombuffer(data.data, np.uint8), cv2.IMREAD_COLOR) if len(data.data) else None
-        )
-        if pixels is None:
-            raise ObservationError(
-                f"{self._signal}: {len(data.data)} bytes of {data.format} cannot be decoded; "
-                f"the camera driver must send whole JPEG or PNG files"
-            )
-        return np.asarray(pixels, np.uint8)
-
-    def _checked(self, data: Image) -> Pixels:
-        channels, shape = _CHANNELS.get(data.encoding), data.pixels.shape
-        if channels is None:
-            raise ObservationError(
-                f"{self._signal}: encoding {data.encoding!r} is not a picture; send {', '.join(_CHANNELS)}"
-            )
-        wanted = 2 if channels == 1 else 3
-        if data.pixels.dtype != np.uint8 or len(shape) != wanted or (wanted == 3 and shape[2] != 3):
-            raise ObservationError(
-                f"{self._signal}: {data.encoding} with {data.pixels.dtype} pixels of shape {shape}; it must "
-                f"be uint8 of shape (height, width{', 3' if wanted == 3 else ''})"
-            )
-        return data.pixels
-
-
-def resize_area(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """`pixels` as (height, width) = `size`, each new pixel the mean of the area that it covers.
-
-    OpenCV's area resize is slow where the ratio is no whole number: 4.4 ms from 1920x1080 to 224x224, 0.8 ms
-    from 640x480. A large picture that shrinks that way is therefore halved where it is three times too large
-    (again where four times), and what is large even then is sampled linearly at twice the size, and these
-    pixels averaged, unless that would leave pixels out. It takes 0.7 and 0.3 ms, and differs from the exact
-    mean by 1 or 2 of 255 on the average.
-    """
-    height, width = pixels.shape[:2]
-    high, wide = size
-    if (height, width) == size:
-        return pixels
-    whole = height % high == 0 and width % wide == 0
-    least = 3
-    while not whole and height * width >= _LARGE and min(height / high, width / wide) >= least:
-        height, width, least = height // 2, width // 2, 4
-        pixels = _resize(pixels, height, width, cv2.INTER_AREA)
-    ratios = (height / high, width / wide)
-    if not whole and height * width >= _LARGE and min(ratios) >= 1.5 and 2 < max(ratios) < _SAMPLED:
-        pixels = _resize(pixels, 2 * high, 2 * wide, cv2.INTER_LINEAR)
-    return _resize(pixels, high, wide, cv2.INTER_AREA)
-
-
-def _resize(pixels: Pixels, height: int, width: int, how: int) -> Pixels:
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
-
-
 class LaserReader:
-    """(1, K): metres up to `range_max_m`, the nearest of each group of beams, normalised."""
+    """(1, K): metres up to `range_max_m`, the nearest of each of K sectors, normalised."""
 
     def __init__(self, spec: LaserInput) -> None:
         self.buffer = np.zeros(spec.shape, np.float32)
-        self._signal = spec.signal
+        self._spec = spec
         self._limit = np.float32(spec.range_max_m)
-        self._mean, self._std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
+        self._mean, self._std = _scale(spec)
+        self._beams: tuple[int, float, float] | None = None
+        """How many, the first one's angle and the step, of the scan that the sectors were worked out for."""
+        self._order = self._starts = self._seen = np.zeros(0, np.intp)
 
     def read(self, data: Data) -> None:
         if not isinstance(data, LaserScan):
-            raise ObservationError(f"{self._signal}: is not a laser scan but {type(data).__name__}")
-        beams, groups = len(data.ranges), self.buffer.shape[1]
-        if beams == 0 or beams % groups:
-            raise ObservationError(
-                f"{self._signal}: {beams} beams cannot be grouped into the {groups} that the policy takes; "
-                f"the laser must send a whole multiple of {groups}"
-            )
+            raise ObservationError(f"{self._spec.signal}: is not a laser scan but {type(data).__name__}")
+        beams = (len(data.ranges), data.angle_min, data.angle_increment)
+        if beams != self._beams:
+            self._share(*beams)
+            self._beams = beams
         metres = np.where(np.isfinite(data.ranges), data.ranges, self._limit)
         row = self.buffer[0]
-        np.minimum(metres.reshape(groups, -1).min(axis=1), self._limit, out=row)
+        row.fill(self._limit)
+        row[self._seen] = np.minimum.reduceat(metres[self._order], self._starts)
+        np.minimum(row, self._limit, out=row)
         _normalise(row, self._mean, self._std)
+
+    def _share(self, beams: int, first_rad: float, step_rad: float) -> None:
+        """Which beams are in which sector: their order, where each sector begins in it, which have any."""
+        sectors, span = self.buffer.shape[1], self._spec.angles
+        if span is None:
+            if beams < sectors:
+                raise ObservationError(
+                    f"{self._spec.signal}: {beams} beams are too few for the {sectors} sectors that the "
+                    f"policy takes; use a laser with at least as many, or set `angles` in the bundle"
+                )
+            where = np.arange(beams) * sectors // beams
+        else:
+            turned = (first_rad + step_rad * np.arange(beams) - span[0] + _ANGLE_SLACK_RAD) % (2 * np.pi)
+            where = np.floor(turned / (span[1] - span[0]) * sectors).astype(np.intp)
+        order = np.argsort(where, kind="stable")
+        self._order = order[where[order] < sectors]
+        self._seen, self._starts = np.unique(where[self._order], return_index=True)
+        if not len(self._seen):
+            raise ObservationError(
+                f"{self._spec.signal}: no beam is within the angles {list(span or ())} rad that the policy "
+                f"looks at; check the laser's angle_min and angle_increment"
+            )
+
+
+class CloudReader:
+    """(1, X, Y, Z): 1 where a voxel has a point, else 0."""
+
+    def __init__(self, spec: CloudInput) -> None:
+        self.buffer = np.zeros(spec.shape, np.float32)
+        self._signal = spec.signal
+        self._low, self._high = np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32)
+        self._counts = np.array(spec.shape[1:])
+
+    def read(self, data: Data) -> None:
+        if not isinstance(data, PointCloud):
+            raise ObservationError(f"{self._signal}: is not a point cloud but {type(data).__name__}")
+        if absent := [axis for axis in _AXES if axis not in data.fields]:
+            raise ObservationError(
+                f"{self._signal}: has no field {', '.join(absent)}; the driver must send it"
+            )
+        points = data.points[:, [data.fields.index(axis) for axis in _AXES]]
+        inside = points[((points >= self._low) & (points < self._high)).all(axis=1)]
+        voxels = ((inside - self._low) / (self._high - self._low) * self._counts).astype(np.intp)
+        grid = self.buffer[0]
+        grid.fill(0)
+        grid[tuple(np.minimum(voxels, self._counts - 1).T)] = 1
 
 
 class OdometryReader:
     """(1, D): components of the twist in the robot's own frame."""
 
     def __init__(self, spec: OdometryInput) -> None:
-        self.buffer = np.zeros(spec.shape, np.float32)
+        self.buffer = np.zeros((1, spec.shape[-1]), np.float32)
         self._signal = spec.signal
         self._indices = [TWIST_FIELDS.index(field) for field in spec.fields]
-        self._mean, self._std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
+        self._mean, self._std = _scale(spec)
 
     def read(self, data: Data) -> None:
         if not isinstance(data, Odometry):
@@ -200,11 +168,11 @@ class JointReader:
     """(1, N): one quantity of the joints in the order of the bundle, whatever order the driver has."""
 
     def __init__(self, spec: JointInput) -> None:
-        self.buffer = np.zeros(spec.shape, np.float32)
+        self.buffer = np.zeros((1, spec.shape[-1]), np.float32)
         self._spec = spec
         self._names: tuple[str, ...] = ()
         self._indices: NDArray[np.intp] = np.zeros(0, np.intp)
-        self._mean, self._std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
+        self._mean, self._std = _scale(spec)
 
     def read(self, data: Data) -> None:
         spec = self._spec
@@ -238,19 +206,70 @@ class JointReader:
         return np.array([where[joint] for joint in self._spec.joints], np.intp)
 
 
-class InstructionReader:
+class TokenReader:
     """(1, L) token ids."""
 
-    def __init__(self, spec: InstructionInput, folder: Path) -> None:
+    def __init__(self, spec: InstructionInput, tokenizer: Path) -> None:
         self.buffer = np.zeros(spec.shape, np.int64)
         self._signal = spec.signal
-        self._tokenizer = InstructionTokenizer(folder / spec.tokenizer, spec.shape[1])
+        self._tokenizer = InstructionTokenizer(tokenizer, self.buffer.shape[1])
 
     def read(self, data: Data) -> None:
-        text = instruction_text(data)
-        if not text:
-            raise ObservationError(f"{self._signal}: there is no instruction; give one with `vladctl task`")
-        self.buffer[0] = self._tokenizer.encode(text)
+        self.buffer[0] = self._tokenizer.encode(_told(self._signal, data))
+
+    def hits_and_misses(self) -> tuple[int, int]:
+        """How often the ids of an instruction were known already, and how often not."""
+        return self._tokenizer.encode.cache_info()[:2]
+
+
+class TextReader:
+    """(1,): the instruction itself, a str."""
+
+    def __init__(self, spec: InstructionInput) -> None:
+        self.buffer = np.array([""], object)
+        self._signal = spec.signal
+
+    def read(self, data: Data) -> None:
+        self.buffer[0] = _told(self._signal, data)
+
+
+class History:
+    """What a reader gave for this inference and for those before, the oldest first, along a second axis.
+
+    At the beginning, and after `forget`, the first is there as often as needed.
+    """
+
+    def __init__(self, reader: Reader, count: int) -> None:
+        now = reader.buffer
+        self.buffer = np.zeros((1, count, *now.shape[1:]), now.dtype)
+        self._reader = reader
+        self._empty = True
+
+    def read(self, data: Data) -> None:
+        self._reader.read(data)
+        past = self.buffer[0]
+        if self._empty:
+            past[:] = self._reader.buffer
+        else:
+            past[:-1] = past[1:]
+            past[-1] = self._reader.buffer[0]
+        self._empty = False
+
+    def forget(self) -> None:
+        """What comes next does not follow what was before."""
+        self._empty = True
+
+
+def _told(signal: str, data: Data) -> str:
+    text = instruction_text(data)
+    if not text:
+        raise ObservationError(f"{signal}: there is no instruction; give one with `vladctl task`")
+    return text
+
+
+def _scale(spec: Normalised) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    mean, std = spec.scale()
+    return np.asarray(mean, np.float32), np.asarray(std, np.float32)
 
 
 def _normalise(row: NDArray[np.float32], mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:

@@ -13,12 +13,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import PolicySettings
 from vlad.messages import Chunk, Sample
 from vlad.policy.policy import Policy
+from vlad.policy.prefix import Ahead
 from vlad.policy.preprocess import ObservationError, instruction_text
 from vlad.queues import Latest
 from vlad.statistics import Window
@@ -32,6 +33,7 @@ _LOG_EVERY_NS = NS_PER_S
 
 _Samples: TypeAlias = dict[str, Sample]
 _Outcome: TypeAlias = Chunk | BaseException
+_T = TypeVar("_T")
 
 
 class InferenceLoop:
@@ -51,11 +53,13 @@ class InferenceLoop:
         on_chunk: Callable[[], None],
         sources: Mapping[str, str],
         estimates: Mapping[str, Sample],
+        ahead: Ahead,
     ) -> None:
         """`latest` has the newest sample of each signal; `on_chunk` is called when `chunks` got a new one.
 
         `sources` says for a signal that failed which one stands in for it, `estimates` what is believed
-        where none can: both as the kernel has them at the moment.
+        where none can: both as the kernel has them at the moment. `ahead` tells what will be done until an
+        inference that starts now has ended.
         """
         self.inference_since_ns: int | None = None
         """When the inference that is running now began, for the kernel's deadline; None: none is running."""
@@ -63,13 +67,14 @@ class InferenceLoop:
         self.bad_observations = 0
         self.error = ""
         """Why the newest frame gave no chunk; empty when it did."""
-        self.lost = ""
-        """Why the model failed; empty from the next good chunk on."""
+        self.lost = policy.lost
+        """Why the model failed; empty once it was tried out and is well again."""
         self.latency_ns = Window(_REMEMBERED)
         self.policy = policy
         self._latest = latest
         self._sources = sources
         self._estimates = estimates
+        self._ahead = ahead
         self._chunks = chunks
         self._clock = clock
         self._on_chunk = on_chunk
@@ -83,9 +88,17 @@ class InferenceLoop:
         self._worker = _Worker(policy)
 
     async def run(self) -> None:
-        """Infer until it is cancelled, or raise what the model raised. May be run again after that."""
-        self._ended = asyncio.get_running_loop().create_future()
+        """Infer until it is retired or cancelled, or raise what the model raised; may be run again then.
+
+        A model that failed is tried out first: it gets well without a new frame, and before one relies on it.
+        """
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
         try:
+            if self.lost:
+                self._worker.submit(
+                    self.policy.try_out, lambda outcome: loop.call_soon_threadsafe(self._tried, outcome)
+                )
             self._start_if_due()
             await self._ended
         finally:
@@ -95,6 +108,16 @@ class InferenceLoop:
         """A sample came in and lies in its slot. Only from the loop's own thread; cheap."""
         if sample.topic == self._source(self.policy.trigger):
             self._start_if_due()
+
+    def deliver(self, chunks: Latest[Chunk], on_chunk: Callable[[], None]) -> None:
+        """Put the chunks there from now on."""
+        self._chunks, self._on_chunk = chunks, on_chunk
+
+    def retire(self) -> None:
+        """Let `run` return; nobody sees what comes of it any more, nor of the inference that runs now."""
+        self.deliver(Latest(), lambda: None)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
     def report(self) -> dict[str, Any]:
         """The `policy` part of the status that this loop knows."""
@@ -108,8 +131,21 @@ class InferenceLoop:
             "latency_p99_ms": None if p99 is None else round(p99 / 1e6, 3),
             "bad_observations": self.bad_observations,
             "collision": self._collision,
-            "error": self.error,
+            "remembered": self.policy.remembered(),
+            "memory_mb": self.policy.memory_mb,
+            "advice": self._advice(p50),
+            "error": self.lost or self.error,
         }
+
+    def _advice(self, latency_ns: float | None) -> str:
+        """What would help where inference is slower than the settings ask; empty: it is not."""
+        if latency_ns is None or latency_ns <= self._period_ns:
+            return ""
+        asked_ms = self._period_ns / 1e6
+        return (
+            f"each takes {latency_ns / 1e6:.0f} ms, policy.rate_hz asks for one every {asked_ms:.0f} ms; a "
+            f"faster backend or precision (openvino, int8), a GPU, more policy.threads or a lower rate help"
+        )
 
     def close(self) -> None:
         """End the thread and close the policy. A model that hangs is left behind."""
@@ -122,7 +158,8 @@ class InferenceLoop:
 
     def _start_if_due(self) -> None:
         frame = self._latest[self._source(self.policy.trigger)].peek()
-        if self._ended is None or self.inference_since_ns is not None or frame is self._used:
+        ended = self._ended is None or self._ended.done()
+        if ended or self.lost or self.inference_since_ns is not None or frame is self._used:
             return
         now_ns = self._clock.now_ns()
         if frame is None or now_ns < self._due_ns - self._period_ns / 2:
@@ -135,7 +172,11 @@ class InferenceLoop:
         self._used = frame
         self.inference_since_ns = now_ns
         loop = asyncio.get_running_loop()
-        self._worker.submit(samples, lambda outcome: loop.call_soon_threadsafe(self._finish, outcome, now_ns))
+        prefix = self.policy.prefix(samples, self._ahead)
+        self._worker.submit(
+            lambda: self.policy.infer(samples, prefix),
+            lambda outcome: loop.call_soon_threadsafe(self._finish, outcome, now_ns),
+        )
 
     def _observe(self) -> _Samples | None:
         """The newest sample of each input, marked as used; None while one is missing or nothing is asked."""
@@ -157,7 +198,6 @@ class InferenceLoop:
         self.inference_since_ns = None
         self.error = "" if isinstance(outcome, Chunk) else f"{outcome}"
         if isinstance(outcome, Chunk):
-            self.lost = ""
             self.inferences += 1
             self.latency_ns.add(now_ns - began_ns)
             self._finished.append(now_ns)
@@ -168,11 +208,21 @@ class InferenceLoop:
             self.bad_observations += 1
             self._log(now_ns)
         else:
-            self.lost = self.error or type(outcome).__name__
-            if self._ended is not None and not self._ended.done():
-                self._ended.set_exception(outcome)
-                return
+            self._fail(outcome)
         self._start_if_due()
+
+    def _tried(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._fail(error)
+        else:
+            self.lost = self.error = ""
+            self._start_if_due()
+
+    def _fail(self, error: BaseException) -> None:
+        """The model is lost: let `run` raise why."""
+        self.lost = f"{error}" or type(error).__name__
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_exception(error)
 
     def _log(self, now_ns: int) -> None:
         """The newest error, at most once a second."""
@@ -186,13 +236,13 @@ class _Worker:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._jobs: SimpleQueue[tuple[_Samples, Callable[[_Outcome], object]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
-    def submit(self, samples: _Samples, done: Callable[[_Outcome], object]) -> None:
-        """Infer; `done` is called in the worker's thread with the chunk or the error."""
-        self._jobs.put((samples, done))
+    def submit(self, job: Callable[[], _T], done: Callable[[_T | BaseException], object]) -> None:
+        """Do it; `done` is called in the worker's thread with what came of it, or the error."""
+        self._jobs.put(lambda: _do(job, done))
 
     def close(self, timeout_s: float) -> bool:
         """Let the thread end and close the policy; False if it did not within the time."""
@@ -202,11 +252,14 @@ class _Worker:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            samples, done = job
-            try:
-                outcome: _Outcome = self._policy.infer(samples)
-            except BaseException as error:  # handed to the loop, where the supervisor sees it
-                outcome = error
-            with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits for it
-                done(outcome)
+            job()
         self._policy.close()
+
+
+def _do(job: Callable[[], _T], done: Callable[[_T | BaseException], object]) -> None:
+    try:
+        outcome: _T | BaseException = job()
+    except BaseException as error:  # handed to the loop, where the supervisor sees it
+        outcome = error
+    with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits for it
+        done(outcome)

@@ -412,7 +412,7 @@ _LINKS = (
     Fault(
         "policy_lost", "The policy's server or the network to it is lost, or the model fails.",
         DANGER, STOP2, ITSELF,
-        "See the error in `vladctl status` (policy).", clear_s=0.5, only_armed=True,
+        "See the error in `vladctl status` (policy).", clear_s=0.5,
     ),
     Fault(
         "guard_silent", "The guard is not heard.",

@@ -167,6 +167,7 @@ class Kernel:
         self._limiter.ramp(inputs.now_ns)
         self._admission.expect(inputs.now_ns)
         self._change(Mode.ACTIVE, "armed")
+        self._seen_at_tick = findings(self._view(inputs), AT_TICKS)  # what the last tick saw may be over
         return ()
 
     def disarm(self, reason: str) -> None:

@@ -20,7 +20,7 @@ _vladctl() {{
             *) command="${{COMP_WORDS[i]}}"; break ;;
         esac
     done
-    local words="{commands} {options}"
+    local words="{words}"
     case "$command" in
 {cases}
     esac
@@ -34,15 +34,15 @@ def run(arguments: argparse.Namespace, out: Output) -> int:
     parser = make_parser()
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     cases = "\n".join(f'        {name}) words="{_words(sub)}" ;;' for name, sub in commands.choices.items())
-    sys.stdout.write(_SCRIPT.format(commands=" ".join(commands.choices), options=_words(parser), cases=cases))
+    sys.stdout.write(_SCRIPT.format(words=_words(parser), cases=cases))
     return 0
 
 
 def _words(parser: argparse.ArgumentParser) -> str:
-    """The options and fixed words that `parser` takes."""
+    """The options, fixed words and commands that `parser` takes."""
     words: list[str] = []
     for action in parser._actions:
         words += action.option_strings
-        if not action.option_strings and not isinstance(action, argparse._SubParsersAction):
+        if not action.option_strings:
             words += [str(choice) for choice in action.choices or ()]
     return " ".join(words)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from vlad.config import ConfigError, Settings, load_settings
+from vlad.config import ConfigError, ServerSettings, Settings, load_settings
 from vlad.ctl.doctor.finding import Finding
+from vlad.policy.backends import REMOTE
 from vlad.policy.bundle import BundleRefused, load_bundle
+from vlad.policy.prefix import without_effect
 from vlad.robot import Robot
+
+_CONNECT_S = 2.0
 
 
 def read_settings(path: Path) -> tuple[Settings, Robot] | list[Finding]:
@@ -47,6 +53,29 @@ def check_bundle(settings: Settings, robot: Robot) -> Iterator[Finding]:
             yield Finding("problem", "policy", reason, "use a bundle made for this robot, or mend this one")
     else:
         yield Finding("ok", "policy", f"{bundle}: hashes, robot and signals match")
+        if reason := without_effect(settings.policy.follow, bundle):
+            what, mend = reason.split("; ", 1)
+            yield Finding("warning", "policy", what, mend)
+        if bundle.manifest.backend in REMOTE:
+            yield from check_server(settings.policy.server)
+
+
+def check_server(server: ServerSettings | None) -> Iterator[Finding]:
+    """Can the server of a policy be connected to?"""
+    if server is None:
+        mend = 'write [policy.server] with address = "SCHEME://HOST:PORT"'
+        yield Finding("problem", "policy", "the bundle's model is on a server, which is not set", mend)
+        return
+    if server.token_file is not None:
+        yield from _mode(server.token_file, stat.S_IROTH, "everybody may read the server's key", "chmod o-r")
+    parts = urlsplit(server.address)
+    try:
+        socket.create_connection((parts.hostname, parts.port), _CONNECT_S).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        yield Finding("warning", "policy", f"{server.address}: {why}", "start the policy server there")
+    else:
+        yield Finding("ok", "policy", f"{server.address}: can be connected to")
 
 
 def _mode(path: Path, bits: int, what: str, mend: str) -> Iterator[Finding]:

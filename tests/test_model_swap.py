@@ -1,0 +1,103 @@
+"""`vladctl model activate` and `rollback` on a daemon whose robot moves."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.test_daemon import CAMERA, FEED, UNLOCKED, await_command, await_status
+from tools.benchmarks.rig import rig, write_policy
+from vlad.driver import CommandReceiver
+from vlad.messages import CommandMode
+
+SLOW, FAST = (0.05, 0.0), (0.1, 0.0)
+
+
+def write_version(made, version, twist):
+    """The bundle bench/VERSION among the installed models, which drives ahead at twist[0] m/s."""
+    folder = made.folder / "state" / "models" / "bench" / version
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return write_policy(folder, "camera", 32, rounds=0, twist=twist, version=version)
+
+
+@pytest.fixture
+def driving():
+    """A daemon whose policy drives slowly ahead, and a faster bundle beside it."""
+    with rig(CAMERA, realtime=UNLOCKED) as made:
+        made.policy["bundle"] = str(write_version(made, "1", SLOW))
+        made.other = write_version(made, "2", FAST)
+        made.start_daemon("vlad", "--config", made.write_settings())
+        made.feed(FEED)
+        with CommandReceiver(made.commands) as made.motor:
+            made.arm()
+            await_command(made, CommandMode.RUN)
+            yield made
+
+
+def vladctl(made, *words):
+    command = [sys.executable, "-m", "vlad.ctl", "--run-dir", made.run_dir, *words]
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+
+
+def await_speed(made, speed, least=0.0):
+    """Until the motors are told this speed; on the way there the robot is never told to move otherwise."""
+    while True:
+        command = await_command(made, CommandMode.RUN)
+        if command.values[0] == pytest.approx(speed, rel=1e-3):
+            return
+        assert least - 1e-3 <= command.values[0] <= FAST[0] + 1e-3
+
+
+def test_another_bundle_takes_over_while_the_robot_moves_and_goes_back(driving):
+    await_speed(driving, SLOW[0])
+    done = vladctl(driving, "model", "activate", "bench", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bench/2 drives; tried on 1" in done.stdout
+    await_speed(driving, FAST[0], least=SLOW[0])
+    status = driving.call("status")
+    assert (status["policy"]["bundle"], status["policy"]["version"]) == ("bench", "2")
+    done = vladctl(driving, "model", "rollback")
+    assert "bench/1 drives" in done.stdout
+    await_speed(driving, SLOW[0], least=SLOW[0])
+    events = driving.call("events", limit=100, kinds=["mode", "model"])
+    assert [event["kind"] for event in events].count("model") == 2
+    assert not [event for event in events if "stopping" in event["text"]]
+
+
+def test_a_refused_bundle_is_told_with_its_reasons_and_the_robot_drives_on(driving):
+    await_speed(driving, SLOW[0])
+    (driving.other / "model.onnx").write_bytes(b"changed")
+    done = vladctl(driving, "model", "activate", "bench", "2", "--json")
+    assert done.returncode == 1
+    (reason,) = json.loads(done.stdout)["reasons"]
+    assert "was changed" in reason
+    done = vladctl(driving, "model", "rollback")
+    assert "no other bundle drove before this one" in done.stdout
+    await_speed(driving, SLOW[0])
+    assert driving.call("status")["policy"]["version"] == "1"
+
+
+def test_what_was_chosen_drives_after_a_restart(driving):
+    driving.call("disarm")
+    await_status(driving, lambda status: status["mode"] == "disarmed")
+    assert vladctl(driving, "model", "activate", "bench", "2").returncode == 0
+    driving.stop(0)
+    (driving.folder / "notify").unlink()
+    driving.start_daemon("vlad", "--config", driving.folder / "vlad.toml")
+    assert driving.call("status")["policy"]["version"] == "2"
+    shown = vladctl(driving, "model", "list").stdout
+    assert [line.split()[:3] for line in shown.splitlines()] == [
+        ["bench", "1", "installed"], ["bench", "2", "running"],
+    ]  # fmt: skip
+
+
+def test_a_bundle_is_shown_and_measured(driving):
+    shown = vladctl(driving, "model", "show", "bench", "2").stdout
+    assert "input image" in shown
+    assert str(driving.other) in shown
+    measured = json.loads(vladctl(driving, "model", "bench", "bench", "2", "--runs", "20", "--json").stdout)
+    assert measured["runs"] == 20
+    assert 0 < measured["p50_ms"] <= measured["p99_ms"]

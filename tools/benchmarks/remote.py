@@ -1,0 +1,278 @@
+"""Kill and freeze the policy server of a moving robot: how long until the fault, and until it goes on again.
+
+Real processes: the server, the daemon, a camera. A subscriber to the daemon's heartbeats and commands in this
+process notes when each came. The server dies at any moment between two frames; a killed one is started anew,
+a frozen one goes on, and from then on it is measured until the policy counts as well again, and until the
+robot moves. Beside that: what one question costs, against a client that only sends the same bytes and takes
+the answer as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+from websockets.sync.client import connect
+
+from tools.benchmarks.report import Report, Target, at_least, at_most, machine, percentiles
+from tools.benchmarks.rig import ROOT, rig, write_remote_policy
+from vlad.config import ServerSettings
+from vlad.messages import Command, CommandMode, Heartbeat
+from vlad.policy.backends import Model, groot, load_backend, openpi
+from vlad.wire import decode_command, decode_heartbeat
+
+KINDS = ("openpi", "groot")
+_SCHEMES = {"openpi": "ws", "groot": "tcp"}
+_INPUTS = {"openpi": "observation/image", "groot": "video.front"}
+_OUTPUTS = {"openpi": "actions", "groot": "base"}
+_FAULT_MS, _BACK_MS, _COST_MS = 150.0, 2_000.0, 0.5
+_CAMERA = "camera:image:30:640x480"
+_SIZE = (480, 640)
+_NS_PER_MS = 1e6
+_PATIENCE_S = 20.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--trials", type=int, default=50, help="for each protocol (default: %(default)s)")
+    parser.add_argument("--questions", type=int, default=1000, help="each way (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> Report:
+    results: dict[str, Any] = {}
+    targets: list[Target] = []
+    for kind in KINDS:
+        trials = _trials(kind, arguments.trials)
+        results[kind] = _row(trials) | {"question": _cost(kind, arguments.questions)}
+        targets += [
+            at_least(f"{kind}: fault within {_FAULT_MS:g} ms, of {len(trials)} trials",
+                     results[kind]["in_time"], len(trials)),
+            at_most(f"{kind}: server back to policy well, max [ms]", results[kind]["well"]["max_ms"],
+                    _BACK_MS),
+            at_most(f"{kind}: server back to moving, max [ms]", results[kind]["moving"]["max_ms"],
+                    _BACK_MS),
+            at_most(f"{kind}: one question more than its bare bytes, p50 [ms]",
+                    results[kind]["question"]["more_p50_ms"], _COST_MS),
+        ]  # fmt: skip
+    timeout_s = ServerSettings(address="ws://host:1").timeout_s
+    return Report("remote", {**machine(), "timeout_s": timeout_s, "camera": _CAMERA}, results, targets)
+
+
+# the server dies ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of one end of the server [ms]: from it to the fault and to the first command that is no run;
+    from the server being back to the policy being well, and to the next run.
+    """
+
+    by: str
+    fault_ms: float
+    stop_ms: float
+    well_ms: float
+    moving_ms: float
+
+
+def _row(trials: list[Trial]) -> dict[str, Any]:
+    faults = {
+        by: percentiles([trial.fault_ms for trial in trials if trial.by == by], "ms")
+        for by in sorted({trial.by for trial in trials})
+    }
+    return {
+        "trials": len(trials),
+        "in_time": sum(trial.fault_ms <= _FAULT_MS for trial in trials),
+        "fault": faults,
+        "stop": percentiles([trial.stop_ms for trial in trials], "ms"),
+        "well": percentiles([trial.well_ms for trial in trials], "ms"),
+        "moving": percentiles([trial.moving_ms for trial in trials], "ms"),
+    }
+
+
+class Listener:
+    """Hears what the daemon publishes, and when it came."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        self._socket.subscribe(b"command")
+        self._socket.subscribe(b"safety")
+        self._socket.connect(endpoint)
+
+    def until(self, *found: Callable[[Command | Heartbeat], bool]) -> list[int]:
+        """When the first message of each of these kinds came, CLOCK_MONOTONIC [ns]."""
+        at_ns = [0] * len(found)
+        end_s = time.monotonic() + _PATIENCE_S
+        while not all(at_ns):
+            if time.monotonic() > end_s or not self._socket.poll(1000):
+                raise SystemExit("the daemon does not do what the benchmark waits for")
+            frames = self._socket.recv_multipart()
+            now_ns = time.monotonic_ns()
+            said = decode_command(frames) if frames[0] == b"command" else decode_heartbeat(frames)
+            at_ns = [at or (now_ns if is_it(said) else 0) for at, is_it in zip(at_ns, found, strict=True)]
+        return at_ns
+
+    def drain(self) -> None:
+        """Forget what waits to be read."""
+        while self._socket.poll(0):
+            self._socket.recv_multipart()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _lost(said: Command | Heartbeat) -> bool:
+    return isinstance(said, Heartbeat) and "policy_lost" in said.faults
+
+
+def _well(said: Command | Heartbeat) -> bool:
+    return isinstance(said, Heartbeat) and "policy_lost" not in said.faults
+
+
+def _runs(said: Command | Heartbeat) -> bool:
+    return isinstance(said, Command) and said.mode is CommandMode.RUN
+
+
+def _rests(said: Command | Heartbeat) -> bool:
+    return isinstance(said, Command) and said.mode is not CommandMode.RUN
+
+
+def _trials(kind: str, count: int) -> list[Trial]:
+    with rig({"camera": {"type": "image", "max_age_s": 0.5}}) as bench, served(kind) as server:
+        bench.policy |= {
+            "bundle": str(write_remote_policy(bench.folder / "models" / "bench", kind, "camera", _SIZE)),
+            "server": {"address": server.address},
+        }
+        server.start()
+        bench.start_daemon("vlad", "--config", bench.write_settings())
+        bench.feed([_CAMERA])
+        listener = Listener(bench.commands)
+        bench.arm()
+        trials = [_trial(("SIGKILL", "SIGSTOP")[number % 2], server, listener) for number in range(count)]
+        listener.close()
+    return trials
+
+
+def _trial(by: str, server: Server, listener: Listener) -> Trial:
+    """End the server of a robot that moves, and let it come back."""
+    listener.drain()
+    listener.until(_runs)
+    time.sleep(random.uniform(0.5, 0.6))
+    listener.drain()
+    ended_ns = time.monotonic_ns()
+    server.send(signal.Signals[by])
+    fault_ns, stop_ns = listener.until(_lost, _rests)
+    if by == "SIGKILL":
+        server.start()
+    else:
+        server.send(signal.SIGCONT)
+    listener.drain()
+    back_ns = time.monotonic_ns()
+    well_ns, moving_ns = listener.until(_well, _runs)
+    times_ns = (fault_ns - ended_ns, stop_ns - ended_ns, well_ns - back_ns, moving_ns - back_ns)
+    return Trial(by, *(value / _NS_PER_MS for value in times_ns))
+
+
+class Server:
+    """A policy server in a process of its own, always on the same port."""
+
+    def __init__(self, kind: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        self._kind = kind
+        self.address = f"{_SCHEMES[kind]}://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self.kill()
+        words = [sys.executable, "-m", "tools.benchmarks.policy_server", self._kind, str(self._port)]
+        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT)
+        if self._process.stdout is None or self._process.stdout.readline() != b"listening\n":
+            raise SystemExit("the policy server does not start")
+
+    def send(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+
+
+@contextlib.contextmanager
+def served(kind: str) -> Iterator[Server]:
+    server = Server(kind)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+# what a question costs ----------------------------------------------------------------------------------
+
+
+def _cost(kind: str, count: int) -> dict[str, Any]:
+    """A question with one picture by the backend, and its bytes by a bare client, whichever comes first."""
+    picture = np.random.default_rng(0).integers(0, 255, (1, *_SIZE, 3), np.uint8)
+    inputs = {_INPUTS[kind]: picture}
+    packed = openpi.pack(inputs) if kind == "openpi" else groot.pack(inputs, "")
+    with served(kind) as server, contextlib.ExitStack() as closing:
+        server.start()
+        settings = ServerSettings(address=server.address, timeout_s=5.0)
+        backend = load_backend(kind, Model(Path("bench"), "float32", (_OUTPUTS[kind],), 1, server=settings))
+        closing.callback(backend.close)
+        bare = _bare(kind, server.address, closing)
+        asked: list[float] = []
+        sent: list[float] = []
+        ways: list[tuple[list[float], Callable[[], object]]]
+        ways = [(asked, lambda: backend.run(inputs)), (sent, lambda: bare(packed))]
+        for _ in range(count):
+            for times_ms, ask in random.sample(ways, 2):
+                times_ms.append(_timed_ms(ask))
+    more_ms = float(np.median(np.subtract(asked, sent)))
+    return {
+        "asked": percentiles(asked, "ms"),
+        "bare": percentiles(sent, "ms"),
+        "more_p50_ms": round(more_ms, 4),
+    }
+
+
+def _bare(kind: str, address: str, closing: contextlib.ExitStack) -> Callable[[bytes], object]:
+    """Send and receive with the usual client of each protocol, without any encoding."""
+    if kind == "groot":
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        request = closing.enter_context(context.socket(zmq.REQ))
+        request.connect(address)
+
+        def ask(packed: bytes) -> object:
+            request.send(packed)
+            return request.recv()
+
+        return ask
+    link = closing.enter_context(connect(address, compression=None, max_size=None))
+    link.recv()
+
+    def ask_openpi(packed: bytes) -> object:
+        link.send(packed)
+        return link.recv()
+
+    return ask_openpi
+
+
+def _timed_ms(call: Callable[[], object]) -> float:
+    began_ns = time.monotonic_ns()
+    call()
+    return (time.monotonic_ns() - began_ns) / _NS_PER_MS

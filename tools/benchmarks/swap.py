@@ -1,0 +1,116 @@
+"""Another bundle takes the driver's seat again and again while the robot moves: missed ticks, and motion."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from tools.benchmarks.report import Report, at_most, machine, percentiles
+from tools.benchmarks.rig import Rig, rig, write_policy
+from vlad.driver import CommandReceiver
+from vlad.messages import CommandMode
+
+_CAMERA = {"camera": {"type": "image", "required": True}}
+_FEED = ["camera:image:30:640x480"]
+_SPEEDS = ((0.2, 0.0), (0.6, 0.3))
+_ACCELERATION = 20.0
+"""Of the rig's robot [m/s^2]."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--swaps", type=int, default=20)
+
+
+class _Motion:
+    """What the motor driver was told while the robot was armed."""
+
+    def __init__(self) -> None:
+        self.speeds: list[tuple[float, float]] = []
+        """Time [s] and linear speed of each command."""
+        self.stops = 0
+
+    def listen(self, motor: CommandReceiver, ended: threading.Event) -> None:
+        last = -1
+        while not ended.is_set():
+            command = motor.receive(timeout_s=0.02)
+            if command.seq == last:
+                continue
+            last = command.seq
+            if command.mode is CommandMode.RUN:
+                self.speeds.append((command.stamp_ns / 1e9, float(command.values[0])))
+            elif self.speeds:
+                self.stops += 1
+
+    def beyond(self) -> int:
+        """Commands that are faster than either policy says, or change faster than the robot may."""
+        times, speeds = np.array(self.speeds).T
+        steps = np.abs(np.diff(speeds)) > _ACCELERATION * np.diff(times) + 1e-4
+        return int(np.count_nonzero(steps) + np.count_nonzero(speeds > _SPEEDS[1][0] + 1e-3))
+
+
+@contextmanager
+def _listening(motor: CommandReceiver, motion: _Motion) -> Iterator[None]:
+    ended = threading.Event()
+    thread = threading.Thread(target=motion.listen, args=(motor, ended))
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _swap(bench: Rig, count: int) -> list[float]:
+    """How long each activation took [s]."""
+    times_s = []
+    for number in range(count):
+        began_s = time.monotonic()
+        answer = bench.call("activate", 60, name="bench", version=str(2 - number % 2))
+        if not answer["ok"]:
+            raise SystemExit("; ".join(answer["reasons"]))
+        times_s.append(time.monotonic() - began_s)
+        time.sleep(0.3)
+    return times_s
+
+
+def run(arguments: argparse.Namespace) -> Report:
+    motion = _Motion()
+    with rig(_CAMERA) as bench:
+        models = bench.folder / "state" / "models" / "bench"
+        models.mkdir(parents=True)
+        folders = [
+            write_policy(models / str(number), "camera", 224, rounds=8, twist=twist, version=str(number))
+            for number, twist in enumerate(_SPEEDS, start=1)
+        ]
+        bench.policy["bundle"] = str(folders[0])
+        bench.start_daemon("vlad", "--config", bench.write_settings())
+        bench.feed(_FEED)
+        with CommandReceiver(bench.commands) as motor, _listening(motor, motion):
+            bench.arm()
+            time.sleep(2)
+            before = bench.call("status")
+            times_s = _swap(bench, arguments.swaps)
+            after = bench.call("status")
+    ticks = {
+        key: after["tick"][key] - before["tick"][key] for key in ("count", "missed", "late_1ms", "late_5ms")
+    }
+    results = {
+        "swaps": len(times_s),
+        "activation": percentiles(np.array(times_s), "s"),
+        "ticks": ticks,
+        "late_p99_ms": after["tick"]["late_p99_ms"],
+        "commands": len(motion.speeds),
+        "stops": motion.stops,
+        "mode": [before["mode"], after["mode"]],
+    }
+    targets = [
+        at_most("missed ticks", ticks["missed"], 0),
+        at_most("commands outside the envelope", motion.beyond(), 0),
+        at_most("stops", motion.stops, 0),
+    ]
+    return Report("swap", {**machine(), "feed": _FEED}, results, targets)

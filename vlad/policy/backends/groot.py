@@ -1,0 +1,156 @@
+"""GR00T policy servers (N1.6, N1.7) over ZeroMQ.
+
+On the wire: a question and an answer, each one msgpack frame. The question is {"endpoint": "get_action",
+"data": {"observation", "options"}, "api_token"}, the answer the list [actions, info], or {"error": text}. An
+input `video.front` of the bundle is {"video": {"front": ...}} in the observation: pictures uint8
+(1, T, H, W, 3), states float32 (1, T, D), the instruction [[text]]. An output `arm` is the actions' "arm",
+(1, horizon, D) in physical units. An array is {"__ndarray_class__": True, "as_npy": bytes of an .npy file}.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from typing import Any
+
+import msgpack
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from vlad.policy.backends import Model, ServerLost, Tensors
+from vlad.policy.backends.remote import (
+    LARGEST_ANSWER,
+    Deadline,
+    Refused,
+    actions,
+    array_of,
+    no_answer,
+    read_token,
+    server_of,
+    unpack,
+    wanted,
+)
+
+_NPY = re.compile(
+    rb"\x93NUMPY(?:\x01\x00..|\x02\x00....)"
+    rb"\{'descr': '([^']+)', 'fortran_order': (True|False), 'shape': \(((?:\d{1,10}, ?)*\d{,10})\), \} *\n",
+    re.DOTALL,
+)
+"""The head of an .npy file as NumPy writes it. Its own reader would evaluate what stands there."""
+
+
+class GrootBackend:
+    """A socket to a GR00T server, made when it is needed, and anew after each failure."""
+
+    def __init__(self, model: Model) -> None:
+        """BackendError where the settings do not lead to a server. The server need not be there yet."""
+        self._settings = server_of(model, "groot", ("tcp",))
+        self._outputs = model.outputs
+        self._token = read_token(self._settings)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket: zmq.Socket[bytes] | None = None
+
+    def describe(self) -> None:
+        """A server says nothing of its model; each of its answers is checked instead."""
+        return None
+
+    def warm_up(self, inputs: Tensors) -> None:
+        self.run(inputs)
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """The server's answer; ServerLost where there is none in time, or none that can be used.
+
+        After a failure the socket is thrown away, and with it whatever still comes to it: the answer to an
+        older question is never taken for that to a newer one.
+        """
+        address, deadline, outputs = self._settings.address, Deadline(self._settings.timeout_s), None
+        try:
+            outputs = self._read(self._ask(pack(inputs, self._token), deadline))
+            return outputs
+        except (TimeoutError, zmq.Again) as error:
+            raise no_answer(self._settings) from error
+        except zmq.ZMQError as error:
+            raise ServerLost(f"{address}: {error}; see whether the policy server runs") from error
+        except Refused as error:
+            raise ServerLost(f"{address}: its answer {error}") from error
+        finally:
+            if outputs is None:
+                self._hang_up()
+
+    def close(self) -> None:
+        self._hang_up()
+        self._context.destroy(linger=0)
+
+    def _ask(self, question: bytes, deadline: Deadline) -> bytes:
+        if self._socket is None:
+            self._socket = self._context.socket(zmq.REQ)
+            self._socket.linger = 0
+            self._socket.maxmsgsize = LARGEST_ANSWER
+            self._socket.connect(self._settings.address)
+        self._socket.send(question, zmq.NOBLOCK)
+        if not self._socket.poll(math.ceil(deadline.left_s() * 1000)):
+            raise TimeoutError
+        return self._socket.recv(zmq.NOBLOCK)
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._socket.close(linger=0)
+            self._socket = None
+
+    def _read(self, answer: bytes) -> Tensors:
+        reply = unpack(answer)
+        if isinstance(reply, dict) and "error" in reply:
+            said = str(reply["error"]).strip().rpartition("\n")[2]
+            raise ServerLost(f"{self._settings.address}: the server failed: {said}; see its log")
+        if not isinstance(reply, list) or not reply:
+            raise Refused("is not [actions, info]; is it a GR00T server, N1.6 or newer?")
+        return {name: actions(_one(_array(wanted(reply[0], name)))) for name in self._outputs}
+
+
+def load(model: Model) -> GrootBackend:
+    """Get ready to ask a server; BackendError where the settings name none."""
+    return GrootBackend(model)
+
+
+def pack(inputs: Tensors, token: str) -> bytes:
+    """The question: each input under its kind and name, with a batch and a time axis."""
+    observation: dict[str, Any] = {}
+    for name, array in inputs.items():
+        kind, dot, key = name.partition(".")
+        if dot:
+            observation.setdefault(kind, {})[key] = _packed(array)
+        else:
+            observation[name] = _packed(array)
+    question = {"endpoint": "get_action", "data": {"observation": observation, "options": None}}
+    return bytes(msgpack.packb(question | ({"api_token": token} if token else {})))
+
+
+def _packed(array: NDArray[Any]) -> object:
+    """An input with a time axis; a text as it is."""
+    if array.dtype == object:
+        return [[str(text)] for text in array]
+    timed = array if array.ndim in (3, 5) else array[:, None]
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(timed))
+    return {"__ndarray_class__": True, "as_npy": b"".join((file.getvalue(), timed.data))}
+
+
+def _array(value: object) -> NDArray[Any]:
+    data = value.get("as_npy") if isinstance(value, dict) and "__ndarray_class__" in value else None
+    if not isinstance(data, bytes):
+        raise Refused("has something else where an array must be")
+    head = _NPY.match(data)
+    if head is None:
+        raise Refused("has an array that is no .npy file of numbers")
+    dtype, fortran, sizes = (part.decode("ascii", "replace") for part in head.groups())
+    shape = [int(size) for size in sizes.replace(" ", "").split(",") if size]
+    return array_of(memoryview(data)[head.end() :], dtype, shape, "F" if fortran == "True" else "C")
+
+
+def _one(array: NDArray[Any]) -> NDArray[Any]:
+    """Without the batch axis, which must be 1."""
+    if array.ndim == 0 or len(array) != 1:
+        raise Refused(f"has actions of shape {array.shape}; one robot asked")
+    return array.squeeze(0)

@@ -1,0 +1,102 @@
+"""A model of torch's as a function of tensors by name: exported programs and TorchScript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.passes import move_to_device_pass
+
+# Takes seconds, and holds Python's lock: so now, with torch, and not when the first program is loaded.
+from torch.export.pt2_archive._package import load_pt2
+from torch.utils import _pytree as pytree
+
+from vlad.policy.backends import TensorSpec
+
+Outputs: TypeAlias = Mapping[str, TensorSpec] | Sequence[TensorSpec]
+"""By name where the model returns a dict, else in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """`call` takes the inputs in the order of `inputs`, and gives a tensor, a sequence or a dict of tensors.
+
+    `outputs` is None where only a run shows them.
+    """
+
+    call: Callable[[list[torch.Tensor]], Any]
+    inputs: Mapping[str, TensorSpec]
+    outputs: Outputs | None
+
+
+def load_program(path: Path, device: torch.device, half: bool) -> Network:
+    """An exported program, which must have been checked: loading may run what is in it. ValueError where its
+    inputs are not plain tensors.
+
+    `torch.export.load` is not used: what it cannot read, it reads again as an older form, by unpickling. With
+    `half`, what the program asserts of types in between is left out: they will be others.
+    """
+    program = load_pt2(str(path)).exported_programs["model"]
+    if device.type != "cpu":
+        program = move_to_device_pass(program, device)
+    if half:
+        _forget_types(program)
+    inputs, outputs = signature(program)
+    positional = len(_arguments(program)[0])
+    keywords = list(inputs)[positional:]
+    module = program.module()
+
+    def call(tensors: list[torch.Tensor]) -> Any:
+        return module(*tensors[:positional], **dict(zip(keywords, tensors[positional:], strict=True)))
+
+    return Network(call, inputs, outputs)
+
+
+def load_script(path: Path, device: torch.device) -> Network:
+    """TorchScript, which keeps the names of forward's arguments but neither types nor shapes."""
+    module = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
+    names = [argument.name for argument in module.forward.schema.arguments[1:]]
+    unknown = TensorSpec(None, None)
+    return Network(lambda tensors: module(*tensors), dict.fromkeys(names, unknown), None)
+
+
+def signature(program: ExportedProgram) -> tuple[dict[str, TensorSpec], Outputs]:
+    """What an exported program takes and gives, by the names that it has for them."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    names = [*program.graph_signature.user_inputs]
+    positional, keywords = _arguments(program)
+    called = [*names[: len(positional)], *keywords]
+    inputs = {call: _spec(name, values[name]) for call, name in zip(called, names, strict=True)}
+    specs = [_spec(name, values[name]) for name in program.graph_signature.user_outputs]
+    tree = pytree.tree_unflatten(specs, program.call_spec.out_spec)
+    if isinstance(tree, dict):
+        return inputs, tree
+    return inputs, [tree] if isinstance(tree, TensorSpec) else list(tree)
+
+
+def _arguments(program: ExportedProgram) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """How forward is called: a number for each argument by position and by keyword."""
+    spec = program.call_spec.in_spec
+    positional, keywords = pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
+    if not all(isinstance(item, int) for item in (*positional, *keywords.values())):
+        raise ValueError("forward takes tuples or dicts; let it take one tensor for each input")
+    return positional, keywords
+
+
+def _spec(name: str, value: Any) -> TensorSpec:
+    if not isinstance(value, torch.Tensor):
+        raise ValueError(f"{name} is no tensor; let forward take and return nothing but tensors")
+    return TensorSpec(str(value.dtype).removeprefix("torch."), tuple(value.shape))
+
+
+def _forget_types(program: ExportedProgram) -> None:
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in list(module.graph.nodes):
+                if node.target is torch.ops.aten._assert_tensor_metadata.default:
+                    module.graph.erase_node(node)
+            module.recompile()

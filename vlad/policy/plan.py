@@ -1,0 +1,52 @@
+"""A plan: values at some moments, and what they mean in between."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlad.messages import Floats
+
+Times: TypeAlias = NDArray[np.int64]
+Counts: TypeAlias = NDArray[np.int64]
+
+_NEVER_NS = 2**62
+"""Later than any moment; the difference to any moment still fits into 64 bits."""
+
+
+class Plan:
+    """Knots: values at moments, linear in between, held before the first and after the last of them.
+
+    `told` says of each knot how many chunks have told about the time up to it.
+    """
+
+    __slots__ = ("_times_ns", "_told", "_values")
+
+    def __init__(self, times_ns: Times, values: Floats, told: Counts) -> None:
+        """`times_ns` (K,) ascends, `values` (K, N) and `told` (K,) belong to it; at least one knot."""
+        # One more at either end of time, with its neighbour's values: there is always one before and after.
+        self._times_ns = np.concatenate(([-_NEVER_NS], times_ns, [_NEVER_NS]))
+        self._values = np.concatenate((values[:1], values, values[-1:]))
+        self._told = np.concatenate((told[:1], told, [0]))
+
+    def at(self, times_ns: Times | int) -> Floats:
+        """The values at these moments: one row for each, or a single row for a single moment."""
+        later = np.searchsorted(self._times_ns, times_ns, side="right")
+        since, values = self._times_ns[later - 1], self._values[later - 1]
+        part = ((times_ns - since) / (self._times_ns[later] - since)).astype(np.float32)
+        between: Floats = values + (self._values[later] - values) * part[..., None]
+        return between
+
+    def told(self, times_ns: Times) -> Counts:
+        """How many chunks have told about these moments; none after the last knot."""
+        return self._told[np.searchsorted(self._times_ns, times_ns)]
+
+    def moments(self, first_ns: int, last_ns: int) -> Times:
+        """Two moments and all knots between them; `first_ns` alone where the last is not later."""
+        if last_ns <= first_ns:
+            return np.array([first_ns])
+        low = np.searchsorted(self._times_ns, first_ns, side="right")
+        high = np.searchsorted(self._times_ns, last_ns)
+        return np.concatenate(([first_ns], self._times_ns[low:high], [last_ns]))
