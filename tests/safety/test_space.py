@@ -154,6 +154,13 @@ def test_who_is_named_in_ignore_is_no_person():
     assert rig.ids() == {"person_near"}
 
 
+def test_people_that_nobody_knows_of_are_taken_to_touch_the_robot():
+    rig = with_people().armed()
+    rig.data["people"] = EStop(False)
+    told = {fault.fault.id: fault.detail for fault in rig.tick().faults}
+    assert told["person_near"] == "nobody knows what at 0.00 m, 0.41 m needed"
+
+
 @given(st.lists(st.tuples(st.floats(), st.floats()), min_size=1, max_size=4))
 def test_whatever_the_distances_no_unknown_one_passes(objects):
     rig = with_people().armed()
