@@ -42,7 +42,9 @@ PICTURE = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
 def asking(address, *outputs, timeout_s=20.0, **settings):
     """A backend that asks the server there, of a bundle that is called "pi"."""
     server = ServerSettings(address=address, timeout_s=timeout_s, **settings)
-    backend = load_backend("kserve", Model(Path("models/pi/1"), "float32", outputs, 1, server, "pi"))
+    backend = load_backend(
+        "kserve", Model(Path("models/pi/1"), "float32", outputs, 1, server=server, name="pi")
+    )
     try:
         yield backend
     finally:
