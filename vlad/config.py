@@ -116,6 +116,14 @@ class OnnxSettings(Section):
     more fails."""
 
 
+class TensorrtSettings(Section):
+    """TensorRT: what runs the models of the backend `tensorrt`."""
+
+    workspace_mb: Annotated[int, Field(ge=0, strict=True)] = 0
+    """Memory of the GPU that a layer may take beside its input and output, in a plan built here; 0: as much
+    as there is."""
+
+
 class ServerSettings(Section):
     """Where the policy runs, for bundles whose backend is a policy server."""
 
@@ -170,8 +178,9 @@ class PolicySettings(Section):
     memory_mb: Annotated[int, Field(ge=0, strict=True)] = 0
     """A bundle that takes more of this computer's memory is refused; 0: one that takes more than is free."""
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
-    """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime takes where it uses one."""
+    """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime and TensorRT take."""
     onnx: OnnxSettings = OnnxSettings()
+    tensorrt: TensorrtSettings = TensorrtSettings()
     server: ServerSettings | None = None
     """Where the policy runs, if its bundle has no model of its own."""
 

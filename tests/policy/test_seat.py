@@ -225,6 +225,14 @@ async def test_an_armed_robot_does_not_wait_for_a_runtime_to_be_loaded(seat, tmp
     assert "disarm the robot" in await refusal(rig, bundle(tmp_path, "2", 0.5))
 
 
+async def test_a_model_of_torch_s_is_not_read_while_the_robot_is_armed(seat, tmp_path):
+    rig = seat()
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    rig.armed = True
+    text = await refusal(rig, bundle(tmp_path, "2", 0.5, backend="torch"))
+    assert "the torch runtime reads its models in a way that would hold up the safety tick; disarm" in text
+
+
 def on_server(tmp_path, version):
     """A bundle whose model is on a server that is not there."""
     folder = tmp_path / "models" / "tiny" / version

@@ -53,6 +53,15 @@ def test_a_backup_may_be_as_old_as_its_own_limit_allows():
     assert ("signal_stale", "laser") in faults(rig)
 
 
+def test_a_standstill_is_confirmed_by_a_backup_as_old_as_its_own_limit_allows():
+    known = {**ODOMETRY, "odometry_2": {"type": "odometry", "max_age_s": 1.0}}
+    rig = SignalRig(known).armed()
+    rig.silent |= {"odometry", "odometry_2"}
+    rig.tick(30)
+    rig.kernel.disarm("by test")
+    assert rig.tick(20).mode == "disarmed"
+
+
 def test_the_samples_of_the_backup_are_judged():
     rig = SignalRig(LASER).driving()
     rig.silent.add("laser")

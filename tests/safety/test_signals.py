@@ -230,6 +230,17 @@ def test_a_camera_may_show_the_same_while_the_robot_stands():
     assert rig.tick(500).mode == "active"
 
 
+def test_a_camera_that_shows_the_same_while_the_robot_is_pushed_about_refuses_no_arming():
+    rig = SignalRig({"camera": {"frozen_s": 0.3}})
+    rig.stuck.add("camera")
+    rig.obeys = False
+    rig.velocity[:] = (0.5, 0.0)
+    rig.tick(100)
+    rig.velocity[:] = 0
+    rig.tick(10)
+    assert rig.kernel.arm(rig.sense()) == ()
+
+
 def test_a_robot_that_is_told_to_move_and_measured_at_rest_counts_as_moving():
     rig = SignalRig({"odometry": {"frozen_s": 0.3}}).armed()
     rig.stuck.add("odometry")

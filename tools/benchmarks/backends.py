@@ -96,7 +96,7 @@ def _onnx(path: Path, inputs: Tensors, precision: str) -> Callable[[], object]:
 def _openvino(path: Path, inputs: Tensors, precision: str) -> Callable[[], object]:
     ov = importlib.import_module("openvino")  # the backend has imported it, and kept it from reporting
     hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
-    options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1}
+    options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
     request = ov.Core().compile_model(path, "CPU", options).create_infer_request()
     for name, array in inputs.items():
         request.set_tensor(name, ov.Tensor(array, shared_memory=True))

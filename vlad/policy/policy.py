@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from vlad.policy.backends import (
     Model,
     OnnxOptions,
     ServerLost,
+    TensorrtOptions,
     Tensors,
     TensorSpec,
     load_backend,
@@ -52,10 +54,11 @@ class Policy:
         clock: Clock,
         settings: PolicySettings | None = None,
         backend: Backend | None = None,
+        cache: Path | None = None,
     ) -> None:
         """Load the model as `settings` say; BundleRefused where it is not what the manifest says.
 
-        `backend` stands in for the one that the manifest names.
+        `backend` stands in for the one that the manifest names; `cache` is as in Model.
         """
         self.bundle = bundle
         self.lost = ""
@@ -86,7 +89,7 @@ class Policy:
         self._inputs: Tensors = {
             spec.name: reader.buffer for spec, reader in zip(manifest.sampled, self._readers, strict=True)
         } | (self._prefix.tensors if self._prefix else {})
-        self._backend = backend or _load(bundle, settings or PolicySettings())
+        self._backend = backend or _load(bundle, settings or PolicySettings(), self._inputs, cache)
         try:
             reasons = _mismatches(self._backend, self._inputs, bundle)
         except ServerLost as error:
@@ -223,7 +226,7 @@ def _readers(bundle: Bundle) -> list[Reader]:
         raise BundleRefused([f"{error}; put the tokenizer.json of the training there"]) from error
 
 
-def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
+def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path | None) -> Backend:
     manifest = bundle.manifest
     model = Model(
         bundle.model,
@@ -233,6 +236,9 @@ def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
         device=settings.device,
         onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
         server=settings.server,
+        tensorrt=TensorrtOptions(settings.tensorrt.workspace_mb),
+        shapes={name: array.shape for name, array in inputs.items()},
+        cache=cache,
         name=manifest.name,
     )
     opened: list[Backend] = []

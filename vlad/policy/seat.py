@@ -19,7 +19,7 @@ import psutil
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import Settings
 from vlad.messages import Chunk, Sample
-from vlad.policy.backends import BACKENDS, ServerLost
+from vlad.policy.backends import BACKENDS, LOCKING, ServerLost
 from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
 from vlad.policy.inputs import InstructionInput
 from vlad.policy.policy import Policy
@@ -63,7 +63,7 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     if files > may_take:
         raise BundleRefused([_too_large(bundle, files, may_take)])
     before = process.memory_info().rss
-    policy = Policy(bundle, clock, settings.policy)
+    policy = Policy(bundle, clock, settings.policy, cache=settings.paths.state_dir / "cache")
     try:
         if not policy.lost:
             policy.warm_up()
@@ -157,10 +157,11 @@ class Seat:
         if reasons := _optional(bundle, self._settings):
             raise BundleRefused(reasons)
         backend = bundle.manifest.backend
-        if self._armed() and BACKENDS[backend] not in sys.modules:
+        if self._armed() and (backend in LOCKING or BACKENDS[backend] not in sys.modules):
             # Loading a runtime's libraries holds Python's lock for longer than the safety tick may wait.
+            what = "reads its models in a way that" if backend in LOCKING else "is not loaded yet, which"
             raise BundleRefused([
-                f"{bundle}: the {backend} runtime is not loaded yet, which would hold up the safety tick; "
+                f"{bundle}: the {backend} runtime {what} would hold up the safety tick; "
                 f"disarm the robot, then activate the bundle"
             ])  # fmt: skip
         policy = open_policy(bundle, self._settings, self._clock)

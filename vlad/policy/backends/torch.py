@@ -241,5 +241,5 @@ def _as_float32(spec: TensorSpec) -> TensorSpec:
 
 def _on_host(tensor: Tensor) -> NDArray[Any]:
     wide = tensor.float() if tensor.dtype in _HALVES else tensor
-    array: NDArray[Any] = (wide.cpu() if wide.is_cuda else wide).numpy()
+    array: NDArray[Any] = (wide.cpu() if wide.is_cuda else wide).contiguous().numpy()
     return array
