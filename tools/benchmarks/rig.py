@@ -83,9 +83,13 @@ def write_policy(
 
 
 def write_remote_policy(folder: Path, backend: str, signal_name: str, size: tuple[int, int]) -> Path:
-    """A bundle for a server of tools.benchmarks.policy_server; `size` is the picture's height and width."""
+    """A bundle for a server that drives slowly ahead; `size` is the picture's height and width."""
     folder.mkdir(parents=True)
-    name, output = {"openpi": ("observation/image", "actions"), "groot": ("video.front", "base")}[backend]
+    name, output = {
+        "openpi": ("observation/image", "actions"),
+        "groot": ("video.front", "base"),
+        "kserve": ("camera", "actions"),
+    }[backend]
     image = {"name": name, "kind": "image", "signal": signal_name, "shape": [1, *size, 3], "dtype": "uint8"}
     return _write_bundle(folder, {"backend": backend, "expected_latency_s": 0.002}, image, output)
 

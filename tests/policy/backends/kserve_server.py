@@ -1,8 +1,8 @@
 """An inference server written from the Open Inference Protocol (KServe's v2), over HTTP and over gRPC.
 
-`python -m tests.policy.backends.kserve_server {http,grpc} PORT [--fault F]` serves the model "bench" with a
-policy that drives slowly ahead. SIGUSR1 begins the fault, and ends it again: `nan`, `shape`, `error`.
-"listening" on the standard output says that it can be connected to.
+`python -m tests.policy.backends.kserve_server {http,grpc} PORT [--fault F] [--slow-s S]` serves the model
+"bench" with a policy that drives slowly ahead; the first answer takes --slow-s. SIGUSR1 begins the fault, and
+ends it again: `nan`, `shape`, `error`. "listening" on the standard output says that it can be connected to.
 
 HTTP/1.1, connections are kept:
 
@@ -34,6 +34,7 @@ import json
 import signal
 import struct
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -340,6 +341,7 @@ def main() -> None:
     parser.add_argument("kind", choices=sorted(SERVERS))
     parser.add_argument("port", type=int)
     parser.add_argument("--fault", default="", choices=("", "nan", "shape", "error"))
+    parser.add_argument("--slow-s", type=float, default=0.0)
     arguments = parser.parse_args()
     misbehaves = threading.Event()
 
@@ -347,6 +349,8 @@ def main() -> None:
         (misbehaves.clear if misbehaves.is_set() else misbehaves.set)()
 
     def drive(_: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        time.sleep(arguments.slow_s)
+        arguments.slow_s = 0.0
         actions = np.tile(np.array(TWIST, np.float32), (1, HORIZON, 1))
         match arguments.fault if misbehaves.is_set() else "":
             case "nan":
