@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.test_daemon import CAMERA, FEED, QUIET, await_command, await_status
+from tests.test_daemon import CAMERA, FEED, UNLOCKED, await_command, await_status
 from tools.benchmarks.rig import rig, write_policy
 from vlad.driver import CommandReceiver, SensorPublisher
 from vlad.messages import CommandMode, EStop
@@ -15,7 +15,7 @@ from vlad.messages import CommandMode, EStop
 @pytest.fixture
 def moving():
     """A daemon that needs its guard, armed and moving."""
-    with rig(CAMERA, realtime=QUIET, guard=True) as made:
+    with rig(CAMERA, realtime=UNLOCKED, guard=True) as made:
         made.policy["bundle"] = str(write_policy(made.folder / "models" / "bench", "camera", 32, rounds=0))
         made.start_daemon("vlad", "--config", made.write_settings())
         made.guard_process = made.processes[-1]
@@ -32,7 +32,7 @@ def has_fault(name):
 
 
 def test_a_robot_without_its_guard_cannot_be_armed():
-    with rig(CAMERA, realtime=QUIET) as made:
+    with rig(CAMERA, realtime=UNLOCKED) as made:
         made.guard = True
         settings = made.write_settings()
         made.guard = False

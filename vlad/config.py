@@ -116,11 +116,21 @@ class OnnxSettings(Section):
     more fails."""
 
 
+class TensorrtSettings(Section):
+    """TensorRT: what runs the models of the backend `tensorrt`."""
+
+    workspace_mb: Annotated[int, Field(ge=0, strict=True)] = 0
+    """Memory of the GPU that a layer may take beside its input and output, in a plan built here; 0: as much
+    as there is."""
+
+
 class ServerSettings(Section):
     """Where the policy runs, for bundles whose backend is a policy server."""
 
     address: str
-    """ws://HOST:PORT or wss://HOST:PORT of an openpi server, tcp://HOST:PORT of a GR00T server."""
+    """ws://HOST:PORT or wss://HOST:PORT of an openpi server, tcp://HOST:PORT of a GR00T server,
+    http://HOST:PORT or grpc://HOST:PORT of a server with KServe's protocol, where /v2/models/NAME may follow.
+    """
     token_file: Path | None = None
     """File with the key that the server wants to see; None: it wants none."""
     timeout_s: Annotated[float, Field(gt=0, le=60, strict=True)] = 0.09
@@ -133,12 +143,13 @@ class ServerSettings(Section):
     def _leads_somewhere(self) -> ServerSettings:
         try:
             parts = urlsplit(self.address)
-            known = parts.scheme in ("ws", "wss", "tcp") and parts.hostname and parts.port
+            known = parts.scheme in ("ws", "wss", "tcp", "http", "grpc") and parts.hostname and parts.port
         except ValueError:
             known = False
         if not known:
             raise ValueError(
-                f'address {self.address!r} is not "ws://HOST:PORT", "wss://HOST:PORT" or "tcp://HOST:PORT"'
+                f'address {self.address!r} is not "ws://HOST:PORT", "wss://HOST:PORT", "tcp://HOST:PORT", '
+                f'"http://HOST:PORT" or "grpc://HOST:PORT"'
             )
         if self.ca_file is not None and parts.scheme != "wss":
             raise ValueError("ca_file is for a wss:// address: nothing else is encrypted; remove it")
@@ -164,9 +175,12 @@ class PolicySettings(Section):
     blend_s: NotNegative = 0.2
     """A new chunk fades in over this time, where it does."""
     threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    memory_mb: Annotated[int, Field(ge=0, strict=True)] = 0
+    """A bundle that takes more of this computer's memory is refused; 0: one that takes more than is free."""
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
-    """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime takes where it uses one."""
+    """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime and TensorRT take."""
     onnx: OnnxSettings = OnnxSettings()
+    tensorrt: TensorrtSettings = TensorrtSettings()
     server: ServerSettings | None = None
     """Where the policy runs, if its bundle has no model of its own."""
 

@@ -257,6 +257,19 @@ def test_half_floats_go_in_and_out_as_float32(tmp_path):
     np.testing.assert_allclose(given, net(scan.to(torch.bfloat16)).float().detach(), rtol=0, atol=2e-2)
 
 
+def test_results_are_contiguous_as_another_model_may_take_them(tmp_path):
+    class Turned(torch.nn.Module):
+        def forward(self, scan):
+            return (scan * 2).T
+
+    scan = torch.arange(8.0).reshape(2, 4)
+    torch.export.save(torch.export.export(Turned(), (scan,)), tmp_path / "model.pt2")
+    backend = load_backend("torch", Model(tmp_path / "model.pt2", "float32", ("actions",), 1))
+    given = backend.run({"scan": scan.numpy()})["actions"]
+    np.testing.assert_array_equal(given, scan.numpy().T * 2)
+    assert given.flags.c_contiguous
+
+
 def test_outputs_that_could_be_any_are_refused(tmp_path):
     with pytest.raises(BundleRefused, match="gives 3 outputs without names"):
         tiny_bundle(tmp_path / "b", Tiny(list))

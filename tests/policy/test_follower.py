@@ -340,11 +340,14 @@ def test_nothing_is_promised_without_a_plan_or_beyond_its_end():
 
 @given(arrivals=arrivals, old_ms=st.integers(0, 400), count=st.integers(1, 12), step_ms=st.integers(10, 200))
 def test_what_is_promised_is_what_is_done(arrivals, old_ms, count, step_ms):
-    """Also what was done before now, since the newest chunk's frame, by however many chunks."""
-    follower, said = follow("rtc"), {}
+    """Also what was done before now, since the newest frame, by however many chunks join each other."""
+    follower, said, end_ns = follow("rtc"), {}, 0
     moments = list(play(follow("rtc"), arrivals))
     for until_ns in play(follower, arrivals):
         now_ns = until_ns
+        if until_ns - end_ns >= BLEND_NS:
+            said.clear()
+        end_ns = until_ns + follower.step(until_ns).remaining_ns
         later = [at_ns for at_ns in moments if at_ns > until_ns]
         ends_ns = later[0] if later else until_ns + 20 * STEP_NS
         said |= {at_ns: value(follower, at_ns) for at_ns in range(until_ns // MS * MS, ends_ns, 10 * MS)}

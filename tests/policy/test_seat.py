@@ -6,6 +6,7 @@ import sys
 import threading
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.policy.bundles import (
@@ -24,6 +25,7 @@ from vlad.config import Settings
 from vlad.messages import LaserScan, Sample
 from vlad.policy.backends import ServerLost
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
+from vlad.policy.policy import Policy
 from vlad.policy.seat import Seat, Shadowed, open_policy
 from vlad.queues import Latest
 from vlad.safety.failover import Sources
@@ -173,6 +175,38 @@ async def test_a_model_slower_than_the_deadline_is_refused(seat, tmp_path):
     assert "use a faster model or more threads" in await refusal(rig, bundle(tmp_path, "2", 0.5))
 
 
+@pytest.mark.parametrize("budget_mb", [1, 0])
+async def test_a_bundle_larger_than_memory_is_refused_before_it_is_loaded(
+    seat, tmp_path, monkeypatch, budget_mb
+):
+    rig = seat(memory_mb=budget_mb)
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    other = bundle(tmp_path, "2", 0.5)
+    (other / "weights.bin").write_bytes(bytes(2_000_000))
+    write_manifest(other, manifest(version="2"))
+    if not budget_mb:
+        free = psutil.virtual_memory()._replace(available=1_500_000)
+        monkeypatch.setattr("vlad.policy.seat.psutil.virtual_memory", lambda: free)
+    monkeypatch.setattr("vlad.policy.seat.Policy", None)
+    text = await refusal(rig, other)
+    assert "takes 2.0 MB of memory, and may take 1." in text
+    assert "use a smaller model" in text
+
+
+async def test_what_a_bundle_takes_when_it_has_run_counts_too(seat, tmp_path, monkeypatch):
+    rig = seat(memory_mb=40)
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    kept = []
+    warm_up = Policy.warm_up
+
+    def greedy(policy):
+        kept.append(np.ones(60_000_000, np.uint8))
+        return warm_up(policy)
+
+    monkeypatch.setattr(Policy, "warm_up", greedy)
+    assert "and may take 40.0" in await refusal(rig, bundle(tmp_path, "2", 0.5))
+
+
 async def test_a_signal_that_may_be_missing_is_not_enough_for_a_new_bundle(seat, tmp_path):
     rig = seat()
     rig.sit(bundle(tmp_path, "1", 0.25))
@@ -189,6 +223,14 @@ async def test_an_armed_robot_does_not_wait_for_a_runtime_to_be_loaded(seat, tmp
     rig.armed = True
     monkeypatch.delitem(sys.modules, "vlad.policy.backends.onnx")
     assert "disarm the robot" in await refusal(rig, bundle(tmp_path, "2", 0.5))
+
+
+async def test_a_model_of_torch_s_is_not_read_while_the_robot_is_armed(seat, tmp_path):
+    rig = seat()
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    rig.armed = True
+    text = await refusal(rig, bundle(tmp_path, "2", 0.5, backend="torch"))
+    assert "the torch runtime reads its models in a way that would hold up the safety tick; disarm" in text
 
 
 def on_server(tmp_path, version):

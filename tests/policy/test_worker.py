@@ -325,6 +325,20 @@ async def test_an_error_without_a_word_counts_as_lost_too(rig):
     assert rig.loop.lost == "MemoryError"
 
 
+async def test_a_model_slower_than_asked_says_what_would_help(rig):
+    rig = await rig(FakeClock(), rate_hz=20)
+    rig.put_states()
+    assert rig.loop.report()["advice"] == ""
+    rig.backend.go.clear()
+    rig.put_frame()
+    rig.clock.advance(0.08)
+    rig.backend.go.set()
+    await rig.chunk()
+    advice = rig.loop.report()["advice"]
+    assert "each takes 80 ms, policy.rate_hz asks for one every 50 ms" in advice
+    assert "more policy.threads" in advice
+
+
 async def test_a_bad_observation_is_not_a_lost_policy(rig):
     rig = await rig()
     rig.put_states()

@@ -136,6 +136,14 @@ def test_the_first_step_beyond_the_limits_is_told(kind, rows, told):
     assert {(finding.fault, finding.subject) for finding in found} <= {("chunk_envelope", "policy")}
 
 
+def test_positions_are_looked_at_though_as_numbers_they_are_below_the_speed_limit():
+    rig, rules = rig_of(Kind.JOINT_POSITION, start_distance=1.0)
+    admission = Admission(rules)
+    chunk = rig.make_chunk(actions=actions((0.0, 0.0), (0.0, 0.9)), step_ns=20_000_000)
+    assert admission.admit(chunk, rig.now_ns, np.zeros(2, np.float32), None)
+    assert [found.detail for found in admission.findings] == ["j1 at step 1"]
+
+
 def test_what_was_wrong_with_chunks_is_kept_until_somebody_looks():
     rig, rules = rig_of()
     admission = Admission(rules)

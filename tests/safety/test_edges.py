@@ -11,6 +11,7 @@ from tests.safety.arm_rig import ArmRig, limits
 from tests.safety.rig import Rig, S, rover, settings
 from vlad.messages import NearObject, Sample
 from vlad.robot import Separation
+from vlad.safety.axes import RecentCommands
 from vlad.safety.checks import action, compute, joints, space, stopping
 from vlad.safety.motion import Limits, Motion
 from vlad.safety.reaction import Reaction
@@ -25,7 +26,7 @@ SETTINGS = settings(
 )  # fmt: skip
 
 
-OF_THE_VIEW = {"chunk_ns", "overruns", "acting", "stop", "motion", "following", "followed"}
+OF_THE_VIEW = {"chunk_ns", "overruns", "acting", "stop", "motion", "following", "followed", "commands"}
 
 
 def found(check, **changes) -> list[tuple[str, str]]:
@@ -146,6 +147,21 @@ def test_a_base_at_rest_may_move_by_a_quarter_of_its_limits_and_the_worse_axis_i
     assert found(joints.deviation, motion=moving(*velocity), following=True) == faults
 
 
+def test_a_base_may_be_just_a_quarter_of_its_limit_faster_than_it_was_commanded_lately():
+    commands = RecentCommands(Limits(rover()), S // 100)
+    for linear in (0.5, 0.0):
+        commands.add(np.array([linear, 0.0]))
+    for speed, faults in ((0.7, []), (0.71, [("base_deviation", "at 0.710")])):
+        seen = found(joints.deviation, motion=moving(speed, 0.0), following=True, commands=commands)
+        assert seen == faults
+
+
+def test_a_step_of_another_shape_is_invalid_and_no_jump():
+    other = replace(step(), values=np.zeros(3, np.float32))
+    assert found(action.chunks, step=other) == [("step_invalid", "not one finite value for each axis")]
+    assert found(joints.jump, step=other, followed=np.zeros(2, np.float32)) == []
+
+
 @pytest.mark.parametrize(("values", "faults"), [
     ([0.0, 1.0], []), ([0.5, 1.2], [("step_deviation", "by 0.500")]),
     ([0.41, 1.5], [("step_deviation", "by 1.500")]),
@@ -169,6 +185,7 @@ def test_a_stop_may_take_its_planned_time_and_must_be_confirmed(category, fault)
     assert found(stopping.stopping, stop=begun, motion=moving(0.0, 0.07)) == [(fault, "still at 0.070")]
     assert found(stopping.stopping, stop=begun, motion=None) == []
     over = replace(begun, started_ns=NOW_NS - S)
+    assert found(stopping.stopping, stop=over, motion=moving(*Limits(rover()).rest)) == []
     told = [(fault, "nothing confirms that the robot came to rest")] if fault == "stop_late" else []
     assert found(stopping.stopping, stop=over, motion=None) == told
 

@@ -44,6 +44,24 @@ def test_a_silent_signal_is_replaced_in_time_without_a_stop():
     assert rig.verdict.faults[0].detail == "by laser_2: 1.000 s old, at most 0.300 s"
 
 
+def test_a_backup_may_be_as_old_as_its_own_limit_allows():
+    rig = SignalRig({**LASER, "laser_2": {"type": "laser_scan", "max_age_s": 1.0}}).driving()
+    rig.silent |= {"laser", "laser_2"}
+    rig.tick(90)
+    assert (faults(rig), rig.verdict.mode) == ([("signal_replaced", "laser")], "active")
+    rig.tick(20)
+    assert ("signal_stale", "laser") in faults(rig)
+
+
+def test_a_standstill_is_confirmed_by_a_backup_as_old_as_its_own_limit_allows():
+    known = {**ODOMETRY, "odometry_2": {"type": "odometry", "max_age_s": 1.0}}
+    rig = SignalRig(known).armed()
+    rig.silent |= {"odometry", "odometry_2"}
+    rig.tick(30)
+    rig.kernel.disarm("by test")
+    assert rig.tick(20).mode == "disarmed"
+
+
 def test_the_samples_of_the_backup_are_judged():
     rig = SignalRig(LASER).driving()
     rig.silent.add("laser")
@@ -222,6 +240,7 @@ def test_lost_odometry_is_reckoned_for_its_time_slowly_and_then_the_robot_stops(
     assert rig.verdict.mode == "degraded"
     severity = [rig.tick(1).faults[0].severity for _ in range(90)]
     assert severity == sorted(severity)
+    assert severity[0] < 0.1
     assert 0.9 < severity[-1] <= 1
     assert rig.verdict.mode == "degraded"
     assert rig.verdict.values[0] == pytest.approx(0.4)

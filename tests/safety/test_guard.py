@@ -123,3 +123,13 @@ def test_an_arm_that_the_guard_stopped_stays_where_it_was_measured():
     rig.position = np.array([0.1, 0.2])
     for _ in range(20):
         assert rig.tick().values.tolist() == pytest.approx([0.1, 0.2])
+
+
+def test_a_robot_that_the_guard_stops_unseen_is_commanded_no_motion():
+    rig = Guarded().driving()
+    rig.obeys, rig.state = False, "stopping"
+    rig.silent.add("odometry")
+    rig.tick(20)
+    assert {"guard_stop", "signal_stale"} <= rig.ids()
+    assert rig.verdict.command_mode == "stop1"
+    assert not rig.verdict.values.any()

@@ -116,6 +116,7 @@ def test_a_joint_far_from_where_it_is_commanded_is_a_fault(kind):
     assert found(at((0.0, 0.0)), (0.0, 0.29), robot) == {}
     assert found(at((0.0, 0.0)), (0.0, 0.31), robot) == expected
     assert found(at((0.0, 0.0)), (0.0, -0.31), robot) == expected
+    assert found(at((0.0, 0.5)), (0.0, 0.5), robot) == {}
 
 
 def test_the_same_measurement_is_judged_once_and_a_useless_one_not_at_all():
@@ -243,6 +244,11 @@ def test_a_base_may_be_as_fast_as_it_was_commanded_lately(measured, within):
     commands = recent(0.4, 0.3)
     beyond = commands.beyond(np.array([measured, 0.0]))
     assert (beyond is None or beyond[0] <= 0) == within
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_fast_command_of_one_axis_allows_another_nothing(sign):
+    assert recent(sign * 0.8).beyond(np.array([0.0, sign * 0.7]))[1] == pytest.approx(0.2)
 
 
 def test_a_command_counts_for_0_3_s():

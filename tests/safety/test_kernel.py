@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from tests.safety.rig import ROVER_SIGNALS, TICK_NS, Rig, S, arm, odometry, points, rover, scan, settings
-from vlad.messages import Battery, EStop, JointState, Kind, LaserScan, NearObject, Proximity
+from tests.safety.signal_rig import SignalRig
+from vlad.messages import Battery, Deadman, EStop, JointState, Kind, LaserScan, NearObject, Proximity
 from vlad.safety.kernel import Inputs, Kernel
+from vlad.safety.view import Computer
 
 
 def refused(faults):
@@ -35,7 +37,9 @@ def test_arming_is_refused_with_every_reason_at_once():
     rig.inputs["failed_parts"] = ("ingest",)
     rig.silent.add("odometry")
     rig.tick()
-    assert refused(rig.kernel.arm(rig.sense())) == {
+    refusals = rig.kernel.arm(rig.sense())
+    assert {refusal.since_ns for refusal in refusals} == {rig.now_ns}
+    assert refused(refusals) == {
         ("estop_pressed", "estop"),
         ("signal_missing", "camera"),
         ("signal_missing", "laser"),
@@ -50,7 +54,30 @@ def test_arming_is_refused_with_every_reason_at_once():
 
 def test_arming_before_the_first_tick_is_refused():
     rig = Rig()
-    assert refused(rig.kernel.arm(rig.sense())) == {("not_disarmed", "robot")}
+    (refusal,) = rig.kernel.arm(rig.sense())
+    assert (refusal.fault.id, refusal.subject, refusal.since_ns) == ("not_disarmed", "robot", rig.now_ns)
+
+
+def test_the_first_turn_of_all_may_be_one_between_two_ticks():
+    rig = Rig()
+    rig.inputs = {"early": True}
+    verdict = rig.tick()
+    assert (verdict.mode, verdict.faults) == ("disarmed", ())
+
+
+def test_nothing_from_before_the_first_tick_is_held_against_the_robot():
+    rig = Rig()
+    computer = Computer(rig.now_ns, 0.1, 0.1, 0.1, 0.1, 40.0)
+    rig.inputs = {"missed_ticks": 1, "overflows": 9, "computer": computer}
+    assert rig.tick().faults == ()
+
+
+def test_arming_is_told_as_the_cause_of_moving():
+    rig = Rig()
+    rig.tick(10)
+    rig.kernel.arm(rig.sense())
+    (change,) = rig.tick().transitions
+    assert (change.before, change.after, change.cause) == ("disarmed", "active", "armed")
 
 
 def test_a_fault_that_only_lingers_does_not_stop_a_robot_that_was_just_armed():
@@ -163,6 +190,27 @@ def test_early_turns_do_not_count_as_punctual_ticks():
     assert rig.tick().mode == "degraded"
 
 
+def test_ticks_that_are_missed_one_by_one_do_not_add_up():
+    rig = Rig().armed()
+    for _ in range(10):
+        rig.inputs = {"missed_ticks": 1}
+        rig.tick()
+        rig.inputs = {}
+        rig.tick()
+    assert rig.modes == []
+
+
+def test_what_is_looked_at_in_every_turn_counts_only_while_it_lasts():
+    rig = Rig().driving()
+    rig.data["laser"] = points((0.4, 0.0))
+    rig.tick()
+    assert rig.ids() == {"obstacle"}
+    rig.data["laser"] = scan()
+    rig.inputs = {"early": True}
+    rig.tick(50, dt_s=0.009)
+    assert rig.ids() == set()
+
+
 def test_between_two_ticks_what_the_last_tick_found_still_counts():
     rig = Rig().driving()
     rig.inputs = {"policy_lost": "gone"}
@@ -231,7 +279,9 @@ def test_disarm_brings_the_robot_to_rest_then_disarms():
     rig = Rig().driving(0.8, 2.0)
     rig.kernel.disarm("by test")
     speeds = []
-    while rig.tick().mode == "stopping":
+    for _ in range(200):
+        if rig.tick().mode != "stopping":
+            break
         assert rig.verdict.command_mode == "hold"
         speeds.append(float(rig.verdict.values[0]))
     assert np.diff(speeds).max() <= 0
@@ -286,6 +336,18 @@ def test_a_stale_sensor_stops_the_robot_until_a_reset():
     assert rig.tick(500).mode == "stopped"
     assert rig.kernel.reset(rig.sense()) == ()
     assert rig.tick().values.size == 0
+
+
+def test_a_sensor_that_was_stale_refuses_arming_until_a_reset():
+    rig = Rig().driving()
+    rig.silent.add("camera")
+    rig.tick(100)
+    rig.silent.clear()
+    rig.kernel.disarm("by test")
+    assert rig.tick(10).mode == "disarmed"
+    assert refused(rig.kernel.arm(rig.sense())) == {("signal_stale", "camera")}
+    assert rig.kernel.reset(rig.sense()) == ()
+    assert rig.kernel.arm(rig.sense()) == ()
 
 
 def test_the_age_is_counted_from_the_measurement_to_the_nanosecond():
@@ -431,7 +493,7 @@ def test_a_stop_that_nothing_confirms_escalates_to_category_1_only():
     modes = [rig.tick().command_mode for _ in range(400)]
     assert list(dict.fromkeys(modes)) == ["run", "hold", "stop1"]
     assert rig.verdict.mode == "stopping"
-    assert "stop_late" in rig.ids()
+    assert ("stop_late", "odometry") in refused(rig.verdict.faults)
 
 
 def test_a_stop_may_be_as_slow_as_the_margin_allows():
@@ -524,6 +586,15 @@ def test_arming_right_after_an_emergency_stop_is_refused():
     assert ("estop", "operator") in refused(rig.kernel.arm(rig.sense()))
 
 
+def test_why_a_stopped_robot_cannot_be_armed_is_told_without_what_only_an_armed_one_needs():
+    rig = SignalRig().driving()
+    rig.kernel.stop("by test")
+    rig.tick(200)
+    rig.data["teleop"] = Deadman(False)
+    assert "deadman_released" in {fault.fault.id for fault in rig.tick().faults}
+    assert refused(rig.kernel.refusals(rig.sense())) == {("not_disarmed", "robot")}
+
+
 def test_a_latched_emergency_stop_survives_a_restart():
     rig = Rig(estop="smoke")
     assert rig.kernel.mode == "estop"
@@ -547,6 +618,15 @@ def test_an_emergency_stop_that_is_not_followed_cuts_the_power():
     rig.velocity[:] = 0
     assert rig.tick(50).mode == "estop"
     assert rig.kernel.reset(rig.sense()) == ()
+
+
+def test_an_emergency_stop_that_does_not_slow_the_robot_cuts_the_power_before_it_should_be_at_rest():
+    rig = Rig().driving()
+    planned = 20 + 100 * 0.8 / (2.0 / rig.settings.safety.stop_margin)
+    rig.obeys = False
+    rig.kernel.estop("by test")
+    modes = [rig.tick().command_mode for _ in range(100)]
+    assert modes.index("stop0") < planned / 2
 
 
 def test_an_emergency_stop_that_nothing_confirms_cuts_the_power():
@@ -645,9 +725,10 @@ def test_signals_of_the_wrong_type_are_faults_not_crashes():
     rig.silent.add("odometry")
     rig.samples["odometry"] = rig.sample("odometry", EStop(False))
     rig.tick()
-    assert refused(rig.verdict.faults) == {
-        ("signal_invalid", "battery"), ("signal_invalid", "bumper"), ("signal_invalid", "odometry"),
-        ("estop_pressed", "estop"),
+    assert {(fault.fault.id, fault.subject, fault.detail) for fault in rig.verdict.faults} == {
+        ("signal_invalid", "battery", "its charge is not a number"),
+        ("signal_invalid", "bumper", "is no proximity"), ("signal_invalid", "odometry", "carries a EStop"),
+        ("estop_pressed", "estop", "pressed"),
     }  # fmt: skip
 
 
@@ -685,6 +766,15 @@ def test_an_arm_starts_from_where_it_is_measured():
         assert (values <= np.float32([1.0, 0.0]) + 1e-7).all()
         previous = values
     assert previous == pytest.approx([1.0, 0.0], abs=1e-6)
+
+
+def test_the_first_chunk_must_begin_near_the_measured_pose():
+    robot = arm()
+    rig = Rig(robot, settings({"joints": {"type": "joint_state"}}, safety={"start_distance": 0.5})).armed()
+    far = rig.make_chunk(actions=np.tile(np.float32([0.75, 0.0]), (5, 1)))
+    assert not rig.kernel.admit(far, rig.now_ns)
+    (told,) = rig.tick().faults
+    assert told.detail == "j0 begins 0.75 from the measured pose; at most 0.5"
 
 
 def test_an_arm_that_is_stopped_holds_where_it_came_to_rest():

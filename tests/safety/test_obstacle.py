@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.safety.rig import TICK_NS, S, odometry, points, scan
+from tests.safety.rig import TICK_NS, S, odometry, points, rover, scan
 from vlad.messages import LaserScan, NearObject, Proximity, Sample
 from vlad.robot import Laser, ObstacleStop
-from vlad.safety.obstacle import Surroundings, speed_for, stopping_m
+from vlad.safety.obstacle import Surroundings, enough_way_m, speed_for, stopping_m
 
 RADIUS_M = 0.18
 
@@ -54,6 +54,15 @@ def test_what_is_farther_than_enough_makes_no_difference(ranges, linear, angular
     assert free == pytest.approx(exact, abs=1e-9) if exact <= enough_m else free > enough_m
 
 
+@pytest.mark.parametrize("mount", [{"x": -0.3}, {"y": -1.0}])
+def test_what_is_near_the_base_counts_however_far_off_its_laser_is(mount):
+    laser = Laser(signal="laser", **mount)
+    near = Surroundings(ObstacleStop(lasers=(laser,), radius=RADIUS_M), enough_m=1.0)
+    data = points((1.0 - laser.x, 0.15 - laser.y))
+    near.see([Sample("laser", 1, S, S, "base_link", data)])
+    assert near.free_m(0.5, 0.0, S) == pytest.approx(1.0 - (RADIUS_M**2 - 0.15**2) ** 0.5, abs=0.05)
+
+
 @given(
     st.lists(st.floats(0.05, 8), min_size=72, max_size=72), st.floats(-2, 2), st.floats(-3, 3),
     st.floats(0, 6), st.floats(0, 0.3), st.floats(0, 0.2),
@@ -77,7 +86,7 @@ def surroundings(data) -> Seen:
 
 def test_without_a_scan_no_way_is_free():
     seen = Seen()
-    assert seen.free_m(0.5, 0.0) == 0
+    assert seen.free_m(0.5, 0.0) == seen.free_m(-0.5, 0.0) == seen.free_m(0.0, 1.0) == 0
     seen = surroundings(scan())
     assert seen.free_m(0.5, 0.0) == 8
     seen.see(None)
@@ -157,6 +166,7 @@ def test_a_laser_sees_from_its_shortest_to_its_longest_range(changes, ahead_m):
 
 @pytest.mark.parametrize(("mount", "range_max", "reach_m"), [
     ({"x": 0.2}, 0.1, 0.0), ({"y": 0.3}, 8.0, 7.7), ({"x": 0.3, "y": -0.4}, 8.0, 7.5),
+    ({"x": 1.0, "y": 1.0}, 8.0, 8.0 - 2**0.5),
 ])  # fmt: skip
 def test_a_laser_off_the_centre_reaches_less_far(mount, range_max, reach_m):
     seen = Seen(Laser(signal="laser", **mount)).see(scan(range_max=range_max))
@@ -402,6 +412,23 @@ def test_a_scan_whose_numbers_contradict_each_other_blocks_every_way(changes):
 def test_the_allowed_speed_stops_within_the_distance(distance, deceleration, reaction):
     speed = speed_for(distance, deceleration, reaction)
     assert stopping_m(speed, deceleration, reaction) == pytest.approx(distance, abs=1e-6)
+
+
+@pytest.mark.parametrize(("axis", "braking"), [
+    ({"velocity": 2.0, "acceleration": 4.0, "deceleration": 1.0}, 1.0),
+    ({"velocity": 0.5, "acceleration": 2.0, "deceleration": None}, 2.0),
+])  # fmt: skip
+def test_what_is_far_enough_is_the_way_to_stop_from_half_again_the_speed_limit(axis, braking):
+    robot = rover()
+    linear = robot.axes["linear_x"].model_copy(update=axis)
+    speed, way_m, dt_s = 1.5 * axis["velocity"], 0.0, 1e-4
+    unseen_s = 0.3 + robot.obstacle.reaction_s
+    while speed > 0:
+        way_m += speed * dt_s
+        unseen_s -= dt_s
+        speed -= braking * dt_s if unseen_s < 0 else 0
+    enough_m = enough_way_m(rover(axes=robot.axes | {"linear_x": linear}), robot.obstacle, max_age_s=0.3)
+    assert enough_m == pytest.approx(way_m + robot.obstacle.margin, abs=0.01)
 
 
 def test_there_is_no_speed_for_no_distance():

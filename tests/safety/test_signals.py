@@ -146,6 +146,16 @@ def test_all_signals_are_looked_at_in_turn_and_each_at_once_when_it_matters():
     assert bench.run(0.01, closely=True) == ["signal_clock"]
 
 
+def test_once_something_is_wrong_all_signals_of_an_armed_robot_are_looked_at_in_every_turn():
+    rig = SignalRig().driving()
+    rig.tick(200)
+    for count in rig.counts.values():
+        count.off_clock += 1
+    (first,) = rig.tick().faults
+    assert first.fault.id == "signal_clock"
+    assert {fault.subject for fault in rig.tick().faults} == set(rig.counts)
+
+
 def test_a_robot_without_signals_is_watched_too():
     monitor = SignalMonitor(Settings.model_validate({"robot": {"limits": "r.toml"}, "signals": {}}))
     monitor.watch(Inputs(S, {}), moving=True, closely=True)
@@ -218,6 +228,17 @@ def test_a_camera_may_show_the_same_while_the_robot_stands():
     rig = SignalRig(FROZEN).armed()
     rig.stuck.add("camera")
     assert rig.tick(500).mode == "active"
+
+
+def test_a_camera_that_shows_the_same_while_the_robot_is_pushed_about_refuses_no_arming():
+    rig = SignalRig({"camera": {"frozen_s": 0.3}})
+    rig.stuck.add("camera")
+    rig.obeys = False
+    rig.velocity[:] = (0.5, 0.0)
+    rig.tick(100)
+    rig.velocity[:] = 0
+    rig.tick(10)
+    assert rig.kernel.arm(rig.sense()) == ()
 
 
 def test_a_robot_that_is_told_to_move_and_measured_at_rest_counts_as_moving():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf, isfinite, nan
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from tests.safety.rig import ROVER_SIGNALS, Rig, odometry, points, rover, scan, 
 from vlad.messages import EStop, Kind, NearObject, Proximity, Wrench
 from vlad.robot import Laser, ObstacleStop, Separation
 from vlad.safety.checks import space
+from vlad.safety.motion import Limits
+from vlad.safety.obstacle import stopping_m
 
 PEOPLE = {"people": {"type": "proximity", "max_age_s": 0.4}}
 
@@ -251,6 +254,45 @@ def test_the_base_stops_before_what_the_ring_sees():
     assert rig.verdict.values == pytest.approx([0, 0.5])
 
 
+def test_an_obstacle_is_told_once_it_leaves_less_than_a_twentieth_of_the_speed():
+    for speed, told in ((0.05, set()), (0.03, {"obstacle_ahead"})):
+        rig = ringed().armed()
+        rig.data["ring"] = person(0.05 + stopping_m(speed, 2.0, 0.1))
+        rig.wanted = [0.6, 0.0]
+        rig.tick(100)
+        assert rig.verdict.values[0] == pytest.approx(speed)
+        assert rig.ids() == told
+
+
+def stops_for(rig: Rig, linear: float, angular: float = 0.0) -> bool:
+    """Whether a base that moves like this must stop for what is in its way."""
+    view = rig.kernel._view(rig.sense())
+    view.speed = np.array([linear, angular])
+    return bool(list(space.obstacle(view)))
+
+
+def test_a_base_may_come_just_as_near_as_it_needs_to_stop():
+    rig = ringed().armed()
+    rig.data["ring"] = person(stopping_m(0.5, 2.0, 0.1))
+    assert not stops_for(rig, 0.5)
+    assert stops_for(rig, 0.51)
+
+
+def test_a_base_at_rest_has_nothing_to_stop_for():
+    rig = ringed().armed()
+    rig.data["ring"] = person(0.0)
+    rest = Limits(rig.robot).rest[0]
+    assert not stops_for(rig, rest)
+    assert stops_for(rig, 1.01 * rest)
+
+
+def test_a_base_does_not_stop_for_what_its_bend_leads_past():
+    rig = Rig().armed()
+    rig.data["laser"] = points((0.28, -0.14))
+    assert stops_for(rig, 0.8, 0.0)
+    assert not stops_for(rig, 0.8, 2.0)
+
+
 def test_a_base_creeps_up_to_what_the_ring_sees_and_waits():
     rig = ringed().armed()
     left_m, rig.wanted = 1.0, [0.6, 0.0]
@@ -278,11 +320,11 @@ def test_the_free_way_is_told_along_the_bend():
 def test_a_bumper_that_says_nothing_sensible_is_invalid():
     rig = Rig().armed()
     rig.data["bumper"] = odometry()
-    rig.tick()
-    assert rig.ids() == {"signal_invalid"}
+    (told,) = rig.tick().faults
+    assert (told.fault.id, told.subject, told.detail) == ("signal_invalid", "bumper", "is no proximity")
     rig.data["bumper"] = person(nan, name="")
-    rig.tick()
-    assert "contact" in rig.ids()
+    told = rig.tick().faults[0]
+    assert (told.fault.id, told.subject, told.detail) == ("contact", "bumper", "touches something")
 
 
 def test_a_way_that_no_scan_covers_is_blocked_behind_a_base_with_a_front_laser():

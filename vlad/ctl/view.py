@@ -179,6 +179,8 @@ def _policy(policy: Row) -> Text:
     text.append(f"; inference {_pair(policy, 'latency')}; observation to command {_pair(policy, 'age')}")
     if policy.get("collision") is not None:
         text.append(f"; collision {policy['collision']:.0%}")
+    if policy.get("advice"):
+        text.append(f"\n{clean(policy['advice'])}", style="yellow")
     if policy.get("error"):
         text.append(f"\n{clean(policy['error'])}", style="red")
     return text

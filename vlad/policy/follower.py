@@ -34,6 +34,8 @@ class Follower:
         self._commits = settings.follow == "rtc"
         self._chunk: Chunk | None = None
         self._plan: Plan | None = None
+        self._joined_ns: int | None = None
+        """When the chunk was joined to the plan, if that has yet to be made of both."""
         self._promised_ns: int | None = None
         """The frame whose chunk was made in the knowledge of what is done until it comes."""
         self._used: deque[int] = deque(maxlen=_REMEMBERED)
@@ -41,15 +43,16 @@ class Follower:
 
     def put(self, chunk: Chunk, now_ns: int) -> bool:
         """Follow `chunk` from now on; False where it is not newer than the one that is followed."""
-        old, plan = self._chunk, self._plan
+        old = self._chunk
         if old is not None and (chunk.stamp_ns, chunk.seq) <= (old.stamp_ns, old.seq):
             return False
+        self._take_over()
         self._used.append(-(-(now_ns - chunk.stamp_ns) // chunk.step_ns))
-        own = _own_plan(chunk)
-        if old is not None and plan is not None and self._joins(old, chunk, now_ns):
-            catches_up = chunk.kind is not Kind.JOINT_POSITION and chunk.stamp_ns != self._promised_ns
-            own = self._merge(plan, own, chunk.stamp_ns, now_ns, _end_ns(chunk), catches_up)
-        self._chunk, self._plan = chunk, own
+        if old is None or not self._joins(old, chunk, now_ns):
+            self._plan = None
+        self._chunk, self._joined_ns = chunk, now_ns
+        if self._plan is None or not self._merge.begins_with_the_old:
+            self._take_over()
         return True
 
     def step(self, now_ns: int) -> Step | None:
@@ -57,6 +60,8 @@ class Follower:
 
         Before its first row a chunk says its first row, after its last row the last: it never extrapolates.
         """
+        if self._joined_ns is not None and now_ns > self._joined_ns:
+            self._take_over()
         chunk, plan = self._chunk, self._plan
         if chunk is None or plan is None:
             return None
@@ -77,6 +82,7 @@ class Follower:
         are committed as at most were used up by the time that one of the last chunks came. Black et al. 2025,
         "Real-Time Execution of Action Chunking Flow Policies", arXiv 2506.07339.
         """
+        self._take_over()
         chunk, plan = self._chunk, self._plan
         if not self._commits or chunk is None or plan is None:
             return None
@@ -89,7 +95,22 @@ class Follower:
 
     def clear(self) -> None:
         """Forget everything: the task changed, or the robot was stopped."""
-        self._chunk = self._plan = None
+        self._chunk = self._plan = self._joined_ns = None
+
+    def _take_over(self) -> None:
+        """Make the newest chunk part of the plan, if it is not yet.
+
+        Not at the moment of the join: merging takes longer than all else between a chunk and the command that
+        it leads to, and a plan that fades over to it begins with what was planned before.
+        """
+        chunk, joined_ns = self._chunk, self._joined_ns
+        if chunk is None or joined_ns is None:
+            return
+        own = _own_plan(chunk)
+        if self._plan is not None:
+            catches_up = chunk.kind is not Kind.JOINT_POSITION and chunk.stamp_ns != self._promised_ns
+            own = self._merge(self._plan, own, chunk.stamp_ns, joined_ns, _end_ns(chunk), catches_up)
+        self._plan, self._joined_ns = own, None
 
     def _joins(self, old: Chunk, new: Chunk, now_ns: int) -> bool:
         same = (old.kind, old.names) == (new.kind, new.names)

@@ -33,6 +33,11 @@ class Merge:
         self._averages = settings.follow == "ensemble"
         self._blends = settings.follow in ("blend", "rtc") and self.blend_ns > 0
 
+    @property
+    def begins_with_the_old(self) -> bool:
+        """At the moment of the join the merged plan says what the old one does."""
+        return self._blends
+
     def __call__(
         self, old: Plan, new: Plan, frame_ns: int, now_ns: int, end_ns: int, catches_up: bool
     ) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from vlad.policy.backends import (
     Model,
     OnnxOptions,
     ServerLost,
+    TensorrtOptions,
     Tensors,
     TensorSpec,
     load_backend,
@@ -52,14 +54,17 @@ class Policy:
         clock: Clock,
         settings: PolicySettings | None = None,
         backend: Backend | None = None,
+        cache: Path | None = None,
     ) -> None:
         """Load the model as `settings` say; BundleRefused where it is not what the manifest says.
 
-        `backend` stands in for the one that the manifest names.
+        `backend` stands in for the one that the manifest names; `cache` is as in Model.
         """
         self.bundle = bundle
         self.lost = ""
         """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
+        self.memory_mb = 0
+        """What this process grew by when it was opened."""
         manifest = bundle.manifest
         self._is_remote = manifest.backend in REMOTE
         self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.sampled))
@@ -84,8 +89,12 @@ class Policy:
         self._inputs: Tensors = {
             spec.name: reader.buffer for spec, reader in zip(manifest.sampled, self._readers, strict=True)
         } | (self._prefix.tensors if self._prefix else {})
-        self._backend = backend or _load(bundle, settings or PolicySettings())
-        if reasons := _mismatches(self._backend, self._inputs, bundle):
+        self._backend = backend or _load(bundle, settings or PolicySettings(), self._inputs, cache)
+        try:
+            reasons = _mismatches(self._backend, self._inputs, bundle)
+        except ServerLost as error:
+            self.lost, reasons = str(error), []
+        if reasons:
             self._backend.close()
             raise BundleRefused(reasons)
 
@@ -117,8 +126,12 @@ class Policy:
         return times_s
 
     def try_out(self) -> None:
-        """Run once more on what was read last. BackendError where that fails, or gives nothing of use."""
-        if reasons := _bad_outputs(self._backend.run(self._inputs), self.bundle):
+        """Run once more on what was read last. BackendError where that fails, or gives nothing of use.
+
+        Before that the model is compared with the manifest: a server that comes back may have another one.
+        """
+        reasons = _mismatches(self._backend, self._inputs, self.bundle)
+        if reasons := reasons or _bad_outputs(self._backend.run(self._inputs), self.bundle):
             raise self._misfit(reasons)
 
     def prefix(self, samples: Mapping[str, Sample], ahead: Ahead) -> Prefix | None:
@@ -213,7 +226,7 @@ def _readers(bundle: Bundle) -> list[Reader]:
         raise BundleRefused([f"{error}; put the tokenizer.json of the training there"]) from error
 
 
-def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
+def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path | None) -> Backend:
     manifest = bundle.manifest
     model = Model(
         bundle.model,
@@ -223,6 +236,10 @@ def _load(bundle: Bundle, settings: PolicySettings) -> Backend:
         device=settings.device,
         onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
         server=settings.server,
+        tensorrt=TensorrtOptions(settings.tensorrt.workspace_mb),
+        shapes={name: array.shape for name, array in inputs.items()},
+        cache=cache,
+        name=manifest.name,
     )
     opened: list[Backend] = []
     try:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import Settings
 from vlad.messages import Chunk, Sample
-from vlad.policy.backends import BACKENDS, ServerLost
+from vlad.policy.backends import BACKENDS, LOCKING, ServerLost
 from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
 from vlad.policy.inputs import InstructionInput
 from vlad.policy.policy import Policy
@@ -35,6 +37,7 @@ _SHADOWED = 10
 """So many good chunks, then it may drive."""
 _SHADOW_S = 5.0
 _POLL_S = 0.02
+_MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +52,35 @@ class Shadowed:
 def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     """Load the model and run it a few times; BundleRefused where it is not what the bundle says.
 
-    One whose server is lost is opened all the same, and says so: `lost`.
+    Its files must fit into the memory that it may take, or nothing is loaded; and so must what is taken when
+    it has run. One whose server is lost is opened all the same, and says so: `lost`.
     """
     if reason := without_effect(settings.policy.follow, bundle):
         log.warning("%s", reason)
-    policy = Policy(bundle, clock, settings.policy)
+    computer, process = psutil.virtual_memory(), psutil.Process()
+    may_take = settings.policy.memory_mb * _MB or computer.available
+    files = sum((bundle.folder / name).stat().st_size for name in bundle.manifest.files)
+    if files > may_take:
+        raise BundleRefused([_too_large(bundle, files, may_take)])
+    before = process.memory_info().rss
+    policy = Policy(bundle, clock, settings.policy, cache=settings.paths.state_dir / "cache")
     try:
-        policy.warm_up()
+        if not policy.lost:
+            policy.warm_up()
     except ServerLost as error:
         policy.lost = str(error)
+    policy.memory_mb = max(0, process.memory_info().rss - before) // _MB
+    if policy.memory_mb * _MB > may_take:
+        policy.close()
+        raise BundleRefused([_too_large(bundle, policy.memory_mb * _MB, may_take)])
     return policy
+
+
+def _too_large(bundle: Bundle, takes: int, may_take: int) -> str:
+    return (
+        f"{bundle}: takes {takes / _MB:.1f} MB of memory, and may take {may_take / _MB:.1f}; free some, "
+        f"raise policy.memory_mb where it is set, or use a smaller model"
+    )
 
 
 class Seat:
@@ -135,10 +157,11 @@ class Seat:
         if reasons := _optional(bundle, self._settings):
             raise BundleRefused(reasons)
         backend = bundle.manifest.backend
-        if self._armed() and BACKENDS[backend] not in sys.modules:
+        if self._armed() and (backend in LOCKING or BACKENDS[backend] not in sys.modules):
             # Loading a runtime's libraries holds Python's lock for longer than the safety tick may wait.
+            what = "reads its models in a way that" if backend in LOCKING else "is not loaded yet, which"
             raise BundleRefused([
-                f"{bundle}: the {backend} runtime is not loaded yet, which would hold up the safety tick; "
+                f"{bundle}: the {backend} runtime {what} would hold up the safety tick; "
                 f"disarm the robot, then activate the bundle"
             ])  # fmt: skip
         policy = open_policy(bundle, self._settings, self._clock)

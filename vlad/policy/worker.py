@@ -132,8 +132,20 @@ class InferenceLoop:
             "bad_observations": self.bad_observations,
             "collision": self._collision,
             "remembered": self.policy.remembered(),
+            "memory_mb": self.policy.memory_mb,
+            "advice": self._advice(p50),
             "error": self.lost or self.error,
         }
+
+    def _advice(self, latency_ns: float | None) -> str:
+        """What would help where inference is slower than the settings ask; empty: it is not."""
+        if latency_ns is None or latency_ns <= self._period_ns:
+            return ""
+        asked_ms = self._period_ns / 1e6
+        return (
+            f"each takes {latency_ns / 1e6:.0f} ms, policy.rate_hz asks for one every {asked_ms:.0f} ms; a "
+            f"faster backend or precision (openvino, int8), a GPU, more policy.threads or a lower rate help"
+        )
 
     def close(self) -> None:
         """End the thread and close the policy. A model that hangs is left behind."""

@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -44,7 +45,7 @@ def sends():
                 for answer in answers:
                     connection.recv()
                     for part in answer:
-                        connection.send(part)
+                        part(connection) if callable(part) else connection.send(part)
                     start.said.release()
                 connection.recv()
             except ConnectionClosed:
@@ -165,6 +166,18 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(sends):
         for _ in range(3):
             assert backend.run({"s": STATE})["actions"][0, 0, 0] == 7
             assert sends.said.acquire(timeout=20)
+
+
+def test_a_server_that_hangs_up_with_each_answer_is_asked_on_a_new_connection(sends):
+    def last_words(connection):
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)  # both in one piece
+        connection.send(pack_openpi({"actions": PLAN}))
+        connection.close()
+
+    address = sends(pack_openpi({}), [last_words])
+    with asking("openpi", address, "actions") as backend:
+        for _ in range(3):
+            np.testing.assert_array_equal(backend.run({"s": STATE})["actions"], PLAN[None])
 
 
 def test_a_server_that_was_started_anew_meanwhile_is_asked_without_a_failure():

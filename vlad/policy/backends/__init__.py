@@ -24,13 +24,19 @@ BACKENDS: dict[str, str] = {
     "onnx": "vlad.policy.backends.onnx",
     "torch": "vlad.policy.backends.torch",
     "openvino": "vlad.policy.backends.openvino",
+    "tensorrt": "vlad.policy.backends.tensorrt",
     "openpi": "vlad.policy.backends.openpi",
     "groot": "vlad.policy.backends.groot",
+    "kserve": "vlad.policy.backends.kserve",
 }
 """The `backend` of a bundle -> the module that has it."""
 
-REMOTE: frozenset[str] = frozenset({"openpi", "groot"})
+REMOTE: frozenset[str] = frozenset({"openpi", "groot", "kserve"})
 """Those of them whose model runs on a server: their bundles have no model file."""
+
+LOCKING: frozenset[str] = frozenset({"torch"})
+"""Those of them that hold Python's lock while they read a model: for each tensor, or for all of the file; a
+hundred megabytes take 80 ms."""
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -52,10 +58,19 @@ class OnnxOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorrtOptions:
+    """What is set for TensorRT alone, as in vlad.toml's [policy.tensorrt]; `workspace_mb` 0 is no limit."""
+
+    workspace_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """What to load. `outputs` are the graph outputs that are wanted, `threads` the CPU threads it may use.
 
-    `device` is "cpu", "cuda" or "cuda:1", for the backends that can choose.
+    `device` is "cpu", "cuda" or "cuda:1", for the backends that can choose. `shapes` are those that the
+    inputs will have, and `cache` is a folder for what takes long to make of a model; None: it is made each
+    time.
     """
 
     path: Path
@@ -64,8 +79,13 @@ class Model:
     threads: int
     device: str = "cpu"
     onnx: OnnxOptions = field(default_factory=OnnxOptions)
+    tensorrt: TensorrtOptions = field(default_factory=TensorrtOptions)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    cache: Path | None = None
     server: ServerSettings | None = None
     """Where the model runs, for the backends in REMOTE; `path` is the bundle's folder then."""
+    name: str = ""
+    """The bundle's: what a server with several models calls the one to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +112,10 @@ class Backend(Protocol):
     """A loaded model. One thread at a time calls it; `run` releases the GIL while the model runs."""
 
     def describe(self) -> Description | None:
-        """What the graph itself says, to be compared with the manifest; None where nobody says it."""
+        """What the graph itself says, to be compared with the manifest; None where nobody says it.
+
+        ServerLost where a server would say it.
+        """
         ...
 
     def warm_up(self, inputs: Tensors) -> None:
@@ -113,9 +136,21 @@ def load_backend(name: str, model: Model) -> Backend:
     try:
         module = importlib.import_module(BACKENDS[name])
     except ModuleNotFoundError as error:
+        raise _absent(name, model, error) from error
+    except (ImportError, OSError) as error:
         raise BackendError(
-            f"{model.path}: backend {name!r} needs the package {error.name}, which is not installed; "
-            f"`pip install vlad[{name}]`"
+            f"{model.path}: backend {name!r} lacks a library: {error}; install it, or NVIDIA's driver "
+            f"where it is the driver's"
         ) from error
-    backend: Backend = module.load(model)
+    try:
+        backend: Backend = module.load(model)
+    except ModuleNotFoundError as error:  # of what only some models of a backend need
+        raise _absent(name, model, error) from error
     return backend
+
+
+def _absent(name: str, model: Model, error: ModuleNotFoundError) -> BackendError:
+    return BackendError(
+        f"{model.path}: backend {name!r} needs the package {error.name}, which is not installed; "
+        f"`pip install vlad[{name}]`"
+    )

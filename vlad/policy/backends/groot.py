@@ -65,19 +65,19 @@ class GrootBackend:
         After a failure the socket is thrown away, and with it whatever still comes to it: the answer to an
         older question is never taken for that to a newer one.
         """
-        address, deadline = self._settings.address, Deadline(self._settings.timeout_s)
+        address, deadline, outputs = self._settings.address, Deadline(self._settings.timeout_s), None
         try:
-            return self._read(self._ask(pack(inputs, self._token), deadline))
-        except BaseException as error:
-            self._hang_up()
-            match error:
-                case TimeoutError() | zmq.Again():
-                    raise no_answer(self._settings) from error
-                case zmq.ZMQError():
-                    raise ServerLost(f"{address}: {error}; see whether the policy server runs") from error
-                case Refused():
-                    raise ServerLost(f"{address}: its answer {error}") from error
-            raise
+            outputs = self._read(self._ask(pack(inputs, self._token), deadline))
+            return outputs
+        except (TimeoutError, zmq.Again) as error:
+            raise no_answer(self._settings) from error
+        except zmq.ZMQError as error:
+            raise ServerLost(f"{address}: {error}; see whether the policy server runs") from error
+        except Refused as error:
+            raise ServerLost(f"{address}: its answer {error}") from error
+        finally:
+            if outputs is None:
+                self._hang_up()
 
     def close(self) -> None:
         self._hang_up()

@@ -58,21 +58,21 @@ class OpenpiBackend:
         After a failure the connection is thrown away, and with it whatever still comes over it: the answer to
         an older question is never taken for that to a newer one.
         """
-        address, deadline = self._settings.address, Deadline(self._settings.timeout_s)
+        address, deadline, outputs = self._settings.address, Deadline(self._settings.timeout_s), None
         try:
             link = self._connected(deadline)
             link.send(pack(inputs), deadline)
-            return self._read(link.receive(deadline))
-        except BaseException as error:
-            self.close()
-            match error:
-                case TimeoutError():
-                    raise no_answer(self._settings) from error
-                case ConnectionLost():
-                    raise ServerLost(f"{address}: {error}; see whether the policy server runs") from error
-                case Refused():
-                    raise ServerLost(f"{address}: its answer {error}") from error
-            raise
+            outputs = self._read(link.receive(deadline))
+            return outputs
+        except TimeoutError as error:
+            raise no_answer(self._settings) from error
+        except ConnectionLost as error:
+            raise ServerLost(f"{address}: {error}; see whether the policy server runs") from error
+        except Refused as error:
+            raise ServerLost(f"{address}: its answer {error}") from error
+        finally:
+            if outputs is None:
+                self.close()
 
     def close(self) -> None:
         if self._link is not None:

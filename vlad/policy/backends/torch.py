@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
+_HALVES = frozenset(_HALF.values())
+
 # What torch raises on a file or an input that it cannot use.
 _FAILURES = (
     AssertionError,
@@ -65,7 +67,8 @@ class TorchBackend:
             ) from error
         self._casts = {name: _HALF.get(spec.dtype or "") for name, spec in self._network.inputs.items()}
         self._bound: dict[str, tuple[NDArray[Any], Tensor]] = {}
-        self._call = self._direct
+        moved = self._device.type != "cpu" or any(self._casts.values())
+        self._call = self._place_and_call if moved else self._network.call
         self._captures = self._device.type != "cpu" and kind != "aot"
         outputs = self._network.outputs
         specs = dict.fromkeys(self._wanted, _UNKNOWN) if outputs is None else self._by_name(outputs)
@@ -140,12 +143,10 @@ class TorchBackend:
 
     def _placed(self, tensors: list[Tensor]) -> list[Tensor]:
         """The same where the network runs, in the types that it takes."""
-        if self._device.type == "cpu" and not any(self._casts.values()):
-            return tensors
         pairs = zip(tensors, self._casts.values(), strict=True)
         return [tensor.to(self._device, cast) for tensor, cast in pairs]
 
-    def _direct(self, tensors: list[Tensor]) -> Any:
+    def _place_and_call(self, tensors: list[Tensor]) -> Any:
         return self._network.call(self._placed(tensors))
 
     def _by_name(self, results: Mapping[str, _T] | Sequence[_T]) -> Mapping[str, _T]:
@@ -239,6 +240,6 @@ def _as_float32(spec: TensorSpec) -> TensorSpec:
 
 
 def _on_host(tensor: Tensor) -> NDArray[Any]:
-    wide = tensor.float() if tensor.dtype in _HALF.values() else tensor
-    array: NDArray[Any] = wide.cpu().numpy()
+    wide = tensor.float() if tensor.dtype in _HALVES else tensor
+    array: NDArray[Any] = (wide.cpu() if wide.is_cuda else wide).contiguous().numpy()
     return array

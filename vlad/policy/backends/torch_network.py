@@ -10,6 +10,9 @@ from typing import Any, TypeAlias
 import torch
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
+
+# Takes seconds, and holds Python's lock: so now, with torch, and not when the first program is loaded.
+from torch.export.pt2_archive._package import load_pt2
 from torch.utils import _pytree as pytree
 
 from vlad.policy.backends import TensorSpec
@@ -37,8 +40,6 @@ def load_program(path: Path, device: torch.device, half: bool) -> Network:
     `torch.export.load` is not used: what it cannot read, it reads again as an older form, by unpickling. With
     `half`, what the program asserts of types in between is left out: they will be others.
     """
-    from torch.export.pt2_archive._package import load_pt2  # takes seconds: only for a model that needs it
-
     program = load_pt2(str(path)).exported_programs["model"]
     if device.type != "cpu":
         program = move_to_device_pass(program, device)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import WebSocketException
@@ -41,12 +41,13 @@ class WebSocket:
         self._is_text = self._open = False
         try:
             self._socket = socket.create_connection((uri.host, uri.port), deadline.left_s())
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except TimeoutError:
             raise
         except OSError as error:
             raise ConnectionLost(error.strerror or str(error)) from error
-        try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with ExitStack() as failing:
+            failing.callback(lambda: self._socket.close())
             if tls is not None:
                 self._secure(tls, uri.host, deadline)
             request = self._protocol.connect()
@@ -55,9 +56,7 @@ class WebSocket:
             self._flush(deadline)
             while not self._open:
                 self._take_in(deadline)
-        except BaseException:
-            self._socket.close()
-            raise
+            failing.pop_all()
 
     def send(self, data: bytes, deadline: Deadline) -> None:
         """One binary message."""
@@ -79,7 +78,7 @@ class WebSocket:
                 try:
                     data = self._socket.recv(_PIECE)
                 except (BlockingIOError, ssl.SSLWantReadError):
-                    return not self._messages and not self._parts
+                    return not (self._messages or self._parts or self._protocol.close_rcvd)
                 self._feed(data, deadline)
         except (OSError, ConnectionLost):
             return False

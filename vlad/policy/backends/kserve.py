@@ -1,0 +1,118 @@
+"""Inference servers that speak the Open Inference Protocol, which is KServe's v2: Triton, OpenVINO Model
+Server, and what is served by it with KServe or Ray Serve.
+
+The model on the server is that of the bundle's name, and of the version that the server prefers; an address
+with a path says otherwise: http://HOST:PORT/v2/models/NAME/versions/V, or the same behind grpc://. Inputs and
+outputs have the bundle's names, and the batch axis of 1. gRPC packs all numbers as they are; over HTTP only
+servers with the extension "binary_tensor_data" take them so, and others as text, which costs tens of
+milliseconds a picture.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from vlad.config import ServerSettings
+from vlad.policy.backends import BackendError, Description, Model, ServerLost, Tensors, TensorSpec
+from vlad.policy.backends.kserve_http import HttpLink
+from vlad.policy.backends.kserve_tensors import Link, Place, ServerFailed
+from vlad.policy.backends.remote import Deadline, Refused, no_answer, read_token, server_of
+
+_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/?")
+
+_T = TypeVar("_T")
+
+
+class KserveBackend:
+    """A connection to an inference server, made when it is needed, and anew after each failure."""
+
+    def __init__(self, model: Model) -> None:
+        """BackendError where the settings do not lead to a server. The server need not be there yet."""
+        self._settings = server_of(model, "kserve", ("http", "grpc"))
+        self._outputs = model.outputs
+        self._link = _link(self._settings, place_of(self._settings.address, model.name))
+        self._axes: dict[str, int] = {}
+        """So many axes the server's model wants its texts with."""
+
+    def describe(self) -> Description:
+        """What the server says of its model; ServerLost where it is not there.
+
+        A text has as many axes as the model wants, so those are not compared.
+        """
+        said = self._ask(lambda deadline: self._link.metadata(deadline))
+        texts = {
+            name: spec.shape
+            for name, spec in said.inputs.items()
+            if spec.dtype == "object" and spec.shape is not None and {*spec.shape} <= {1, None}
+        }
+        self._axes = {name: len(shape) for name, shape in texts.items()}
+        return replace(said, inputs={**said.inputs, **dict.fromkeys(texts, TensorSpec("object", (1,)))})
+
+    def warm_up(self, inputs: Tensors) -> None:
+        self.run(inputs)
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """The server's answer; ServerLost where there is none in time, or none that can be used."""
+        shaped = {
+            name: array.reshape((1,) * self._axes[name]) if name in self._axes else array
+            for name, array in inputs.items()
+        }
+        return self._ask(lambda deadline: self._link.infer(shaped, self._outputs, deadline))
+
+    def close(self) -> None:
+        self._link.close()
+
+    def _ask(self, question: Callable[[Deadline], _T]) -> _T:
+        """Ask under a deadline.
+
+        After a failure the connection is thrown away, and with it whatever still comes over it: the answer to
+        an older question is never taken for that to a newer one.
+        """
+        address, answer = self._settings.address, None
+        try:
+            answer = question(Deadline(self._settings.timeout_s))
+            return answer
+        except TimeoutError as error:
+            raise no_answer(self._settings) from error
+        except OSError as error:
+            said = error.strerror or error
+            raise ServerLost(f"{address}: {said}; see whether the policy server runs") from error
+        except Refused as error:
+            raise ServerLost(f"{address}: its answer {error}") from error
+        except ServerFailed as error:
+            raise ServerLost(f"{address}: the server failed: {error}; see its log") from error
+        finally:
+            if answer is None:
+                self.close()
+
+
+def load(model: Model) -> KserveBackend:
+    """Get ready to ask a server; BackendError where the settings name none."""
+    return KserveBackend(model)
+
+
+def place_of(address: str, name: str) -> Place:
+    """The server and its model: the one in the address's path, else the one of this name."""
+    parts = urlsplit(address)
+    path = _PATH.fullmatch(parts.path)
+    if path is None and parts.path not in ("", "/"):
+        raise BackendError(
+            f"policy.server.address: {address!r} has a path that names no model; write "
+            f"{parts.scheme}://HOST:PORT/v2/models/NAME or {parts.scheme}://HOST:PORT/v2/models/NAME/versions/V"
+        )
+    model, version = path.groups() if path else (name, None)
+    return Place(parts.hostname or "", parts.port or 0, unquote(model), unquote(version or ""))
+
+
+def _link(settings: ServerSettings, place: Place) -> Link:
+    token = read_token(settings)
+    if settings.address.startswith("http:"):
+        return HttpLink(place, token)
+    # Only here: over HTTP it works without these packages.
+    from vlad.policy.backends.kserve_grpc import GrpcLink
+
+    return GrpcLink(place, token, settings.timeout_s)
