@@ -130,7 +130,7 @@ def drive(way: str, added_ms: int, seed: int) -> Trial:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--worlds", type=int, default=50, help="for each way and delay (default: %(default)s)"
+        "--worlds", type=int, default=40, help="for each way and delay (default: %(default)s)"
     )
 
 
