@@ -24,7 +24,6 @@ SHORT = {
     "safety_tick": ["--ticks", "200"],
     "swap": ["--swaps", "2"],
     "start": ["--starts", "1", "--seconds", "1"],
-    "swap": ["--swaps", "1"],
 }
 
 
