@@ -23,7 +23,6 @@ SHORT = {
     "remote": ["--trials", "2", "--questions", "10"],
     "safety_tick": ["--ticks", "200"],
     "start": ["--starts", "1", "--seconds", "1"],
-    "swap": ["--swaps", "1"],
 }
 
 
