@@ -56,6 +56,7 @@ def test_arming_before_the_first_tick_is_refused():
     rig = Rig()
     (refusal,) = rig.kernel.arm(rig.sense())
     assert (refusal.fault.id, refusal.subject, refusal.since_ns) == ("not_disarmed", "robot", rig.now_ns)
+    assert refusal.detail == "the mode is boot"
 
 
 def test_the_first_turn_of_all_may_be_one_between_two_ticks():

@@ -271,10 +271,10 @@ def test_an_obstacle_is_told_once_it_leaves_less_than_a_twentieth_of_the_speed()
         assert rig.ids() == told
 
 
-def stops_for(rig: Rig, linear: float, angular: float = 0.0) -> bool:
+def stops_for(rig: Rig, linear: float, angular: float = 0.0, acting: frozenset[str] = frozenset()) -> bool:
     """Whether a base that moves like this must stop for what is in its way."""
     view = rig.kernel._view(rig.sense())
-    view.speed = np.array([linear, angular])
+    view.speed, view.acting = np.array([linear, angular]), acting
     return bool(list(space.obstacle(view)))
 
 
@@ -283,6 +283,14 @@ def test_a_base_may_come_just_as_near_as_it_needs_to_stop():
     rig.data["ring"] = person(stopping_m(0.5, 2.0, 0.1))
     assert not stops_for(rig, 0.5)
     assert stops_for(rig, 0.51)
+
+
+def test_a_stop_for_an_obstacle_goes_on_until_the_way_is_free_for_full_speed():
+    rig = ringed().armed()
+    for free_m, stops in ((stopping_m(0.79, 2.0, 0.1), True), (stopping_m(0.81, 2.0, 0.1), False)):
+        rig.data["ring"] = person(free_m)
+        assert not stops_for(rig, 0.3)
+        assert stops_for(rig, 0.3, acting=frozenset({"obstacle"})) == stops
 
 
 def test_a_base_at_rest_has_nothing_to_stop_for():
@@ -298,6 +306,8 @@ def test_a_base_does_not_stop_for_what_its_bend_leads_past():
     rig.data["laser"] = points((0.28, -0.14))
     assert stops_for(rig, 0.8, 0.0)
     assert not stops_for(rig, 0.8, 2.0)
+    rig.wanted = [0.8, 2.0]
+    assert rig.tick(100).values == pytest.approx([0.8, 2.0])
 
 
 def test_a_base_creeps_up_to_what_the_ring_sees_and_waits():
