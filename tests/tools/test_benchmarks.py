@@ -22,6 +22,7 @@ SHORT = {
     "ingest": ["--seconds", "2"],
     "remote": ["--trials", "2", "--questions", "10"],
     "safety_tick": ["--ticks", "200"],
+    "swap": ["--swaps", "1"],
     "start": ["--starts", "1", "--seconds", "1"],
 }
 
