@@ -169,6 +169,16 @@ async def test_a_bundle_that_cannot_use_the_samples_is_refused(seat, tmp_path):
     assert "no beam is within the angles" in await refusal(rig, bundle(tmp_path, "2", 0.5, inputs=inputs))
 
 
+async def test_a_bundle_that_is_refused_at_warm_up_is_closed_again(seat, tmp_path, monkeypatch):
+    rig = seat()
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    closed = []
+    close = Policy.close
+    monkeypatch.setattr(Policy, "close", lambda policy: (closed.append(policy.bundle.version), close(policy)))
+    assert "was not finite when tried out" in await refusal(rig, bundle(tmp_path, "2", float("nan")))
+    assert closed == ["2"]
+
+
 async def test_a_model_slower_than_the_deadline_is_refused(seat, tmp_path):
     rig = seat(deadline_s=1e-6)
     rig.sit(bundle(tmp_path, "1", 0.25))

@@ -67,12 +67,14 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     try:
         if not policy.lost:
             policy.warm_up()
+        policy.memory_mb = max(0, process.memory_info().rss - before) // _MB
+        if policy.memory_mb * _MB > may_take:
+            raise BundleRefused([_too_large(bundle, policy.memory_mb * _MB, may_take)])
     except ServerLost as error:
         policy.lost = str(error)
-    policy.memory_mb = max(0, process.memory_info().rss - before) // _MB
-    if policy.memory_mb * _MB > may_take:
+    except BundleRefused:
         policy.close()
-        raise BundleRefused([_too_large(bundle, policy.memory_mb * _MB, may_take)])
+        raise
     return policy
 
 
