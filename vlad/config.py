@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, StrictBool, ValidationError, model_validator
 
+from vlad.health.settings import HealthSettings
 from vlad.messages import Kind
 from vlad.robot import Robot
 from vlad.safety.kinematics import Kinematics, KinematicsError
@@ -261,6 +262,7 @@ class Settings(Section):
     policy: PolicySettings = PolicySettings()
     safety: SafetySettings = SafetySettings()
     computer: ComputerSettings = ComputerSettings()
+    health: HealthSettings = HealthSettings()
     guard: GuardSettings = GuardSettings()
     operator: OperatorSettings = OperatorSettings()
 

@@ -25,6 +25,8 @@ from vlad.config import Settings
 from vlad.control import Control
 from vlad.folders import StartError, hold_run_folder, make_folders
 from vlad.guardlink import GuardLink
+from vlad.health.figures import gather
+from vlad.health.monitor import Health
 from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
@@ -174,7 +176,11 @@ class Daemon:
         closing.callback(writer.close)
         chunks: Latest[Chunk] = Latest()
         follower = Follower(settings.policy)
-        self.computer = ComputerMonitor(settings.paths.state_dir, self.clock)
+        self.health = Health(settings.health, settings.signals, self.robot.name, self.clock, self.events)
+        closing.callback(self.health.close)
+        self.computer = ComputerMonitor(
+            settings.paths.state_dir, self.clock, settings.health.interfaces, self.health.judge
+        )
         closing.callback(self.computer.close)
         self.guard = GuardLink(
             context, settings.paths.run_dir, self.clock, lambda: self.watchdog.ticker.wake()
@@ -228,6 +234,7 @@ class Daemon:
             Part("watchdog", self._run_watchdog, critical=True),
             Part("control", self.control.run, critical=False),
             Part("inference", self.seat.run, critical=False, longest_backoff_s=_RETRY_S),
+            Part("health", lambda: self.health.run(lambda: gather(self)), critical=False),
         ]
         tasks = [
             asyncio.create_task(supervise(part, self.clock, self.events, self._fail), name=part.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import nan
+
 import numpy as np
 
 
@@ -28,3 +30,8 @@ class Window:
             return [None] * len(points)
         ordered = np.sort(self._values[:kept])
         return [float(ordered[round(point / 100 * (kept - 1))]) for point in points]
+
+    def above(self, limit: float) -> float:
+        """The part of what is kept that is above `limit`, 0 to 1; NaN where there is nothing yet."""
+        kept = min(self.count, len(self._values))
+        return float(np.count_nonzero(self._values[:kept] > limit)) / kept if kept else nan

@@ -87,6 +87,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
             for part in daemon.parts
         },
         "computer": _computer(daemon, now_ns),
+        "health": daemon.health.report(),
         "guard": _guard(daemon, now_ns),
         "realtime": daemon.realtime,
         "storage": {
