@@ -59,6 +59,7 @@ def _add(
 def _looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _add(commands, "status", "status", "show how the daemon and the robot are")
     _add(commands, "top", "top", "the same, live; Ctrl-C quits")
+    _add(commands, "health", "health", "show how well this computer and every part is, and what to do")
     events = _add(commands, "events", "events", "show what happened")
     events.add_argument(
         "-n", type=_count, default=20, metavar="N", help="at most so many, 0 to 1000 (%(default)s)"

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vlad.ctl.health_view import health_line
 from vlad.ctl.output import clean
 
 _LEVEL_STYLES = {
@@ -164,6 +165,8 @@ def _facts(status: Row) -> Table:
         table.add_row("guard", _guard(guard))
     if computer := status.get("computer"):
         table.add_row("computer", _computer(computer))
+    if health := status.get("health"):
+        table.add_row("health", health_line(health))
     realtime = status.get("realtime") or {}
     text = Text(", ").join(_state(name, state, "applied", "off") for name, state in realtime.items())
     table.add_row("realtime", text)

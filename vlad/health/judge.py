@@ -12,6 +12,7 @@ from math import inf
 from vlad.health.reading import Reading, Readings, Unit
 from vlad.health.scale import level, score
 from vlad.health.trend import Trend
+from vlad.health.words import duration
 from vlad.messages import Level
 
 EASED = 0.05
@@ -146,11 +147,3 @@ def _risk(known: float | None, worst: Reading | None, course: _Course | None) ->
     if worst is not None and standing > 0:
         return standing, worst.text
     return 0.0, ""
-
-
-def duration(seconds: float) -> str:
-    """In words, roughly: to two or three digits."""
-    for unit, length_s in (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
-        if seconds >= 2 * length_s:
-            return f"{seconds / length_s:.1f} {unit}"
-    return f"{seconds:.0f} s"

@@ -11,11 +11,12 @@ from vlad.clock import NS_PER_S, Clock
 from vlad.computer.measured import Measured
 from vlad.health.alerts import Alert, Alerts, Change
 from vlad.health.figures import Figures
-from vlad.health.judge import Component, Judge, duration
+from vlad.health.judge import Component, Judge
 from vlad.health.machine import machine_readings
 from vlad.health.outlets import open_outlets
 from vlad.health.parts import DaemonParts
 from vlad.health.settings import HealthSettings
+from vlad.health.words import duration
 from vlad.jsontext import to_json
 from vlad.messages import Level
 from vlad.queues import DropOldest, Latest

@@ -109,6 +109,8 @@ class DaemonParts:
             missing = 1 - rate_hz / known.rate_hz
             text = f"{rate_hz:.1f} of {known.rate_hz:g} Hz"
             yield Reading("too few", 0.0 if missing < 0 else missing, text, scale, _DRIVER)
+        if not counts.received and not counts.refused:
+            return
         mend = "Look for load on the network and on this computer."
         yield Reading("gaps", _part(gaps, received + gaps), _told(gaps, "messages lost"), _GAPS, mend)
         mend = "Mend its driver, or the settings of this signal; vladctl status has the reasons."
