@@ -7,33 +7,40 @@ import os
 import signal
 import subprocess
 
-from vlad.health.outlets import Deliver, DeliveryError
+from vlad.health.outlets import DeliveryError
 
 
-def command(words: tuple[str, ...], timeout_s: float) -> Deliver:
-    """Run a program with the message on its standard input. It is not run twice for one message."""
+class Command:
+    """A program and its arguments. It is not run twice for one message, and never by a shell."""
 
-    def deliver(message: str) -> None:
+    def __init__(self, words: tuple[str, ...], timeout_s: float) -> None:
+        self._words = words
+        self._timeout_s = timeout_s
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def deliver(self, message: str) -> None:
+        """Run it until it ends, or is killed after the time-out. What it says on stderr is the daemon's."""
+        name = self._words[0]
         try:
             process = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+                self._words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
             )
         except OSError as error:
-            raise DeliveryError(f"{words[0]}: {error.strerror}", again=False) from None
+            raise DeliveryError(f"{name}: {error.strerror}", again=False) from None
+        self._running = process
         try:
-            process.communicate(message.encode(), timeout_s)
+            process.communicate(message.encode(), self._timeout_s)
         except subprocess.TimeoutExpired:
-            _kill(process)
-            text = f"{words[0]}: did not end within {timeout_s:g} s, and was killed"
+            self.cancel()
+            process.wait()
+            text = f"{name}: did not end within {self._timeout_s:g} s, and was killed"
             raise DeliveryError(text, again=False) from None
         if process.returncode:
-            raise DeliveryError(f"{words[0]}: ended with status {process.returncode}", again=False)
+            raise DeliveryError(f"{name}: ended with status {process.returncode}", again=False)
 
-    return deliver
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """With all that it started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    def cancel(self) -> None:
+        """Kill it, with all that it started. From any thread."""
+        process = self._running
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

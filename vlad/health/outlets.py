@@ -31,13 +31,21 @@ class DeliveryError(Exception):
 class Outlet:
     """Delivers messages one after the other. `put` belongs to one thread and never waits."""
 
-    def __init__(self, name: str, deliver: Deliver, first_pause_s: float = _FIRST_PAUSE_S) -> None:
+    def __init__(
+        self,
+        name: str,
+        deliver: Deliver,
+        cancel: Callable[[], None] = lambda: None,
+        first_pause_s: float = _FIRST_PAUSE_S,
+    ) -> None:
+        """`deliver` raises DeliveryError where it cannot; `cancel` ends it early, as far as it can be."""
         self.name = name
         self.problem = ""
         """Why the newest try failed; empty: it did not."""
         self.delivered = 0
         self._lost = 0
         self._deliver = deliver
+        self._cancel = cancel
         self._first_pause_s = first_pause_s
         self._waiting: DropOldest[str] = DropOldest(_WAITING)
         self._wakeup = threading.Event()
@@ -56,9 +64,10 @@ class Outlet:
         self._wakeup.set()
 
     def close(self) -> None:
-        """End the thread; what is being delivered is left behind with it."""
+        """End the thread; one that a webhook holds up is left behind."""
         self._closing.set()
         self._wakeup.set()
+        self._cancel()
         self._thread.join(_CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
@@ -88,14 +97,15 @@ class Outlet:
 
 
 def open_outlets(settings: HealthSettings) -> tuple[Outlet, ...]:
-    """Those that the settings name. HTTP is imported only where it is spoken."""
+    """Those that the settings name. What speaks HTTP is imported only where it does."""
     outlets = []
     if settings.webhook:
         from vlad.health.webhook import webhook
 
         outlets.append(Outlet("webhook", webhook(settings.webhook, settings.timeout_s)))
     if settings.command:
-        from vlad.health.command import command
+        from vlad.health.command import Command
 
-        outlets.append(Outlet("command", command(settings.command, settings.timeout_s)))
+        program = Command(settings.command, settings.timeout_s)
+        outlets.append(Outlet("command", program.deliver, program.cancel))
     return tuple(outlets)
