@@ -1,5 +1,7 @@
 """Percentiles of the newest values."""
 
+from math import isnan
+
 from vlad.statistics import Window
 
 
@@ -12,6 +14,15 @@ def test_they_are_those_of_what_was_added():
     for value in range(101):
         window.add(value)
     assert window.percentiles(0, 50, 99, 100) == [0, 50, 99, 100]
+
+
+def test_the_part_above_a_limit_is_that_of_the_newest():
+    window = Window(4)
+    assert isnan(window.above(1))
+    for value in (9, 1, 2, 3, 4):
+        window.add(value)
+    assert window.above(2) == 0.5
+    assert window.above(4) == 0.0
 
 
 def test_only_the_newest_values_count():

@@ -54,6 +54,20 @@ def report(**changes: Any) -> Row:
                                 "error": "OSError: x"}},
         "computer": {"cpu": 0.42, "memory": 0.5, "gpu_memory": None, "disk": 0.9,
                      "celsius": 51.3, "age_s": 0.4},
+        "health": {
+            "score": 0.5, "level": "WARNING", "age_s": 0.4,
+            "components": {
+                "disk": {"score": 0.5, "level": "WARNING", "text": "90% used", "trend_per_h": 0.0021,
+                         "unit": "part", "time_to_limit_s": 259_200.0, "risk": 0.5, "reason": "90% used",
+                         "action": "Free space.", "readings": {"used": 0.9}},
+                "cpu": {"score": 1.0, "level": "SAFE", "text": "42% used", "trend_per_h": None, "unit": "",
+                        "time_to_limit_s": None, "risk": 0.0, "reason": "", "action": "", "readings": {}},
+                "temperature": {"score": None, "level": "SAFE", "text": "not known"},
+            },
+            "alerts": [{"id": "a1", "component": "disk", "level": "WARNING", "text": "90% used",
+                        "action": "Free space.", "for_s": 412.0}],
+            "outlets": {"webhook": {"problem": "", "delivered": 3, "lost": 0}},
+        },
         "guard": {"required": True, "state": "watching", "reason": "", "age_s": 0.012},
         "realtime": {"fifo": "applied", "memory": "refused: Operation not permitted", "cpus": "off"},
     }  # fmt: skip

@@ -22,7 +22,7 @@ from vlad.ctl.doctor.daemon import check_daemon
 from vlad.ctl.doctor.finding import Finding
 from vlad.ctl.doctor.folders import check_database, check_disk, check_folder, check_latch
 from vlad.ctl.doctor.machine import check_clock, check_governor, check_realtime
-from vlad.ctl.doctor.settings import check_bundle, check_settings
+from vlad.ctl.doctor.settings import check_bundle, check_outlets, check_settings
 
 ROBOT = """
 name = "rover"
@@ -109,6 +109,30 @@ def test_what_the_daemon_says_becomes_findings(tmp_path: Path, config: Path) -> 
     assert "instruction" not in problems
     assert "never arrived" not in problems, "the fault of the laser says so already"
     assert "0 of 3 arrive" in found(iter(findings), "ok")
+    assert "disk: 90% used -> Free space." in warnings
+
+
+def test_alerts_that_do_not_get_out_and_a_computer_that_is_not_measured_are_told(tmp_path: Path) -> None:
+    health = report()["health"] | {"age_s": 42.0, "alerts": []}
+    health["outlets"] = {"webhook": {"problem": "host: timed out", "delivered": 0, "lost": 1}}
+    findings = list(check_daemon(tmp_path, report(health=health), None))
+    assert "nothing was measured for 42 s" in found(iter(findings), "problem")
+    assert "alerts do not get out: host: timed out -> see health.webhook" in found(iter(findings), "warning")
+
+
+def test_an_alert_that_is_told_of_anyway_is_told_once(tmp_path: Path) -> None:
+    alert = {"component": "signal camera", "level": "DANGER", "text": "never came", "action": "start it"}
+    status = report(health=report()["health"] | {"alerts": [alert]})
+    assert "signal camera" not in found(check_daemon(tmp_path, status, None), "problem")
+
+
+def test_a_program_for_alerts_that_cannot_be_run_is_found(config: Path) -> None:
+    config.write_text(config.read_text() + f'[health]\ncommand = ["{config}"]\n')
+    settings, _ = load_settings(config)
+    config.chmod(0o644)
+    assert f"{config}: cannot be run" in found(check_outlets(settings), "problem")
+    config.chmod(0o755)
+    assert not list(check_outlets(settings))
 
 
 def test_doctor_looks_where_the_running_daemon_keeps_its_state(

@@ -27,7 +27,8 @@ def test_a_healthy_robot_shows_everything_that_counts() -> None:
                  "laser bad: truncated 4, not_finite 1", "cam_left 17", "demo 1 running", "p99 8.10 ms",
                  "missed 0", "linear_x +0.300", "restarting (2 restarts; OSError: x)", "fifo applied",
                  "memory refused: Operation not permitted", "1 motor driver)",
-                 "cpu 42%, memory 50%, disk 90%, 51 degrees"):  # fmt: skip
+                 "cpu 42%, memory 50%, disk 90%, 51 degrees",
+                 "0.50 WARNING: disk; 1 alert, see vladctl health"):  # fmt: skip
         assert part in text
     assert "cannot be armed" not in text
 

@@ -29,7 +29,7 @@ class Timex(ctypes.Structure):
 
 
 def timekeeping() -> Timekeeping | None:
-    """None where the kernel does not tell, as in some containers."""
+    """None where the kernel may not be asked, as in some containers and fenced services."""
     timex = Timex()
     state = int(ctypes.CDLL(None).adjtimex(ctypes.byref(timex)))
     return None if state < 0 else understand(state, timex)

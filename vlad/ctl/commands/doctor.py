@@ -18,7 +18,7 @@ from vlad.ctl.doctor.finding import Finding
 from vlad.ctl.doctor.folders import check_database, check_disk, check_folder, check_latch
 from vlad.ctl.doctor.libraries import check_libraries
 from vlad.ctl.doctor.machine import check_clock, check_governor, check_realtime
-from vlad.ctl.doctor.settings import check_bundle, check_settings, read_settings
+from vlad.ctl.doctor.settings import check_bundle, check_outlets, check_settings, read_settings
 from vlad.ctl.output import Output, clean, mark
 from vlad.settings_files import DEFAULT_SETTINGS
 
@@ -46,6 +46,7 @@ def _findings(config: Path, run_dir: Path | None) -> Iterator[Finding]:
         paths, realtime, operators = settings.paths, settings.realtime, settings.operator
         yield from check_settings(config, settings, robot)
         yield from check_bundle(settings, robot)
+        yield from check_outlets(settings)
     run_dir = run_dir or paths.run_dir
     status = ask_daemon(run_dir)
     told = None if isinstance(status, Finding) else status.get("state_dir")

@@ -13,6 +13,8 @@ from vlad.ctl.doctor.finding import Finding, State
 
 _SOCKETS = ("sensors.sock", "commands.sock")
 _GUARD_SILENT_S = 0.15
+_UNMEASURED_S = 10.0
+_TOLD_ANYWAY = ("signal ", "part ", "tick")
 EVENT_TYPES = ("instruction", "task_result")
 
 Row = Mapping[str, Any]
@@ -43,6 +45,28 @@ def check_daemon(run_dir: Path, status: Row, settings: Settings | None) -> Itera
     yield from _faults(status)
     yield from _parts(status)
     yield from _signals(status, settings)
+    yield from _health(status.get("health") or {})
+
+
+def _health(health: Row) -> Iterator[Finding]:
+    """What was bad for long enough to be an alert, and whether anybody gets to know."""
+    age_s = health.get("age_s")
+    if age_s is not None and age_s > _UNMEASURED_S:
+        mend = "a disk or a driver does not answer; see dmesg"
+        yield Finding("problem", "health", f"nothing was measured for {age_s:.0f} s", mend)
+    alerts = health.get("alerts") or ()
+    for alert in alerts:
+        if alert["component"].startswith(_TOLD_ANYWAY):
+            continue
+        severe = alert["level"] in ("DANGER", "EMERGENCY")
+        what = f"{alert['component']}: {alert['text']}"
+        yield Finding("problem" if severe else "warning", "health", what, alert["action"])
+    for name, outlet in (health.get("outlets") or {}).items():
+        if outlet["problem"]:
+            mend = f"see health.{name} in the settings; under systemd, what the service may reach"
+            yield Finding("warning", "health", f"alerts do not get out: {outlet['problem']}", mend)
+    if age_s is not None and not alerts:
+        yield Finding("ok", "health", "no alert")
 
 
 def _guard(status: Row) -> Iterator[Finding]:

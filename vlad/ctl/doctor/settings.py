@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
 from collections.abc import Iterator
@@ -39,6 +40,14 @@ def check_settings(path: Path, settings: Settings, robot: Robot) -> Iterator[Fin
             yield from _mode(
                 secret, stat.S_IROTH | stat.S_IRGRP, "others may read the secret key", "chmod 600"
             )
+
+
+def check_outlets(settings: Settings) -> Iterator[Finding]:
+    """Can the program be run that alerts are told to?"""
+    program = settings.health.command[0] if settings.health.command else ""
+    if program and not os.access(program, os.X_OK):
+        mend = "make it executable for the daemon's user, or name another in health.command"
+        yield Finding("problem", "health", f"{program}: cannot be run", mend)
 
 
 def check_bundle(settings: Settings, robot: Robot) -> Iterator[Finding]:
