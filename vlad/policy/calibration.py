@@ -46,7 +46,7 @@ class Calibration(_Table):
     over a limit `slow`, and at most `alpha_stop` one over a limit `stop`.
     """
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     bundle: str
     manifest_sha256: str
     episodes: Annotated[int, Field(ge=1)]
