@@ -101,7 +101,7 @@ def _recorded(bundle: Bundle, options: argparse.Namespace) -> list[Scores]:
         trained = set(bundle.manifest.provenance.get("trained_episodes", ()))
         if known := sum(episode.index in trained for _, episode in found):
             sys.stderr.write(
-                f"{bundle} was trained on {known} of these episodes: its limits will be too low\n"
+                f"{bundle} was trained on {known} of these episodes: its limits may be too low\n"
             )
         shown = track(found, str(bundle), console=Console(stderr=True), disable=options.json)
         return [score(policy, dataset, episode, options.rate_hz, clock) for dataset, episode in shown]
