@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tools.lerobot.dataset import Dataset, DatasetError, Episode, Floats
 from vlad.clock import Clock
 from vlad.messages import Data, Image, Instruction, JointState, Sample
-from vlad.policy.bundle import Bundle
+
+if TYPE_CHECKING:
+    from vlad.policy.bundle import Bundle
 
 STATE, ACTION = "observation.state", "action"
 JOINTS_TOPIC, TARGETS_TOPIC, TASK_TOPIC = "joints", "targets", "instruction"
