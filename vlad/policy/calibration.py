@@ -42,8 +42,8 @@ class Limits(_Table):
 class Calibration(_Table):
     """The limits of each measure, and what they promise.
 
-    Of episodes like the `episodes` that they were taken from, at most the part `alpha_slow` has any chunk
-    over a limit `slow`, and at most `alpha_stop` one over a limit `stop`.
+    An episode like the `episodes` that they were taken from has a chunk over any limit `slow` with a
+    probability of at most `alpha_slow`, and over any limit `stop` of at most `alpha_stop`.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

@@ -283,7 +283,7 @@ _ACTION = (
         "low_confidence", "The policy is less sure than in the recordings it was calibrated on.",
         WARNING, SLOW, ITSELF,
         "Nothing to mend, unless it happens often: then train it on what it meets here.",
-        hold_s=0.1, clear_s=0.5, factor=_DOUBT, only_armed=True,
+        clear_s=0.5, factor=_DOUBT, only_armed=True,
     ),
     Fault(
         "no_confidence", "The policy is far less sure than in the recordings it was calibrated on.",
