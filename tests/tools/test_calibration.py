@@ -32,6 +32,7 @@ from vlad.policy.bundle import load_bundle, write_manifest
 from vlad.policy.calibration import manifest_sha256, read_calibration
 from vlad.policy.policy import Policy
 
+ROOT = Path(__file__).parents[2]
 JOINTS = ("shoulder", "elbow", "wrist")
 RISE = 9 / 255 / 0.25
 """How much more the model of `write_bundle` says with each frame of an episode."""
@@ -242,6 +243,13 @@ def test_words_that_make_no_sense_are_refused(
     with pytest.raises(SystemExit):
         command.main(["bundle", *words])
     assert said in capsys.readouterr().err
+
+
+def test_a_policy_for_another_robot_does_not_drive_the_rover(tmp_path: Path) -> None:
+    with pytest.raises(
+        SystemExit, match=r"robot_type: made for 'Unitree_G1_Inspire', this robot is a 'rover'"
+    ):
+        command.main([str(ROOT / "tools/models/g1/1"), "--worlds", "2", "--state-dir", str(tmp_path)])
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def drive(seed: int, bundle: Path) -> Scores | None:
 
 
 def drives(bundle: Path, count: int) -> Iterator[Scores | None]:
-    """One drive in each of so many worlds, on all cores."""
+    """One drive in each of so many worlds, on all cores; BundleRefused where it is not for this robot."""
+    settings, robot = load_settings(ROOT / "etc/demo.toml")
+    load_bundle(bundle, robot, settings.signals)
     seeds = range(FIRST_SEED, FIRST_SEED + count)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(partial(drive, bundle=bundle), seeds)
