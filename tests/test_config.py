@@ -303,7 +303,16 @@ def uncommented(path: Path) -> dict[str, Any]:
 
 def test_the_settings_file_has_every_key_with_its_default() -> None:
     given = uncommented(ROOT / "etc" / "vlad.toml")
-    examples = {"bundle", "curve_server_secret", "curve_clients", "backups", "relay", "server", "webhook", "command"}
+    examples = {
+        "bundle",
+        "curve_server_secret",
+        "curve_clients",
+        "backups",
+        "relay",
+        "server",
+        "webhook",
+        "command",
+    }
     server = given["policy"]["server"]
     assert list(server) == list(ServerSettings.model_fields)
     assert server["timeout_s"] == ServerSettings.model_validate(server | {"ca_file": None}).timeout_s == 0.09
