@@ -90,6 +90,19 @@ def test_counters_that_begin_anew_with_their_driver_are_no_negative_traffic(kern
     assert network.measure(2 * S)["eth0"].lost == 0
 
 
+def test_a_kernel_that_does_not_tell_is_asked_again(kernel, virtual, monkeypatch):
+    network = Network(virtual=virtual)
+    network.measure(0)
+
+    def refuse(pernic):
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil, "net_io_counters", refuse)
+        assert network.measure(S) == {}
+    assert network.measure(2 * S)["eth0"].up
+
+
 def test_the_interfaces_of_this_computer_can_be_measured():
     for seen in Network().measure(0).values():
         assert isnan(seen.lost)

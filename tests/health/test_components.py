@@ -91,7 +91,8 @@ class Daemon:
                 self.second * S, TickFigures(*self.tick), self.dropped, self.problem, {"control": self.part},
                 {topic: SignalFigures(*counts) for topic, counts in self.counts.items()}, self.policy,
             )  # fmt: skip
-            readings = self.parts.readings(figures)
+            readings = self.parts.readings(figures, figures.stamp_ns)
+            self.figures = figures
         report = Judge().judge(self.second * S, readings)
         return {component.name: component for component in report.components}
 
@@ -128,6 +129,26 @@ def test_a_signal_that_comes_too_rarely(hz, level):
 def test_a_rate_that_is_not_known_yet_is_not_too_low():
     camera = Daemon().after(2)["signal camera"]
     assert isnan(camera.readings["too few"])
+
+
+def test_a_slow_signal_is_given_the_time_of_ten_of_its_periods():
+    daemon = Daemon()
+    daemon.signals["camera"] = SignalSettings(type="battery", rate_hz=0.2, max_age_s=20)
+    daemon.parts = DaemonParts(daemon.signals)
+    daemon.per_s = {}
+    for number in range(60):
+        daemon.counts["camera"][0] += 1
+        daemon.counts["camera"][3] = 0.1
+        assert levels(daemon.after(5)) == {}, number
+
+
+def test_a_loop_that_is_held_up_is_seen_from_outside():
+    daemon = Daemon()
+    daemon.after(20)
+    later_ns = daemon.figures.stamp_ns + 12 * S
+    report = Judge().judge(later_ns, daemon.parts.readings(daemon.figures, later_ns))
+    (tick,) = (part for part in report.components if part.name == "tick")
+    assert (tick.score, tick.text) == (0.0, "the loop is silent for 12 s")
 
 
 def test_a_signal_that_went_away():

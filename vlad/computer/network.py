@@ -26,8 +26,11 @@ class Network:
         self._counts: dict[str, deque[tuple[int, int, int, int]]] = {}
 
     def measure(self, now_ns: int) -> dict[str, Interface]:
-        """As of now; an interface that is gone counts as down."""
-        states, counters = psutil.net_if_stats(), psutil.net_io_counters(pernic=True)
+        """As of now; an interface that is gone counts as down. Nothing while the kernel does not tell."""
+        try:
+            states, counters = psutil.net_if_stats(), psutil.net_io_counters(pernic=True)
+        except OSError:
+            return {}
         if not self._named:
             up = (name for name, state in states.items() if state.isup and name not in self._seen)
             self._seen |= dict.fromkeys(name for name in up if not (self._virtual / name).exists())

@@ -36,9 +36,13 @@ class Health:
     """`judge` belongs to the computer's thread, everything else to the loop's."""
 
     def __init__(
-        self, settings: HealthSettings, signals: Mapping[str, SignalSettings], robot: str, clock: Clock,
+        self,
+        settings: HealthSettings,
+        signals: Mapping[str, SignalSettings],
+        robot: str,
+        clock: Clock,
         events: EventLog,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._settings = settings
         self._robot = robot
         self._clock = clock
@@ -64,7 +68,7 @@ class Health:
         readings = machine_readings(measured, self._settings)
         figures = self._figures.peek()
         if figures is not None:
-            readings = {**readings, **self._parts.readings(figures)}
+            readings = {**readings, **self._parts.readings(figures, measured.stamp_ns)}
         report = self._judge.judge(measured.stamp_ns, readings)
         for change in self._alerts.update(report):
             self._changes.put(change)
@@ -124,7 +128,7 @@ class Health:
         since_ns = self._began_ns if newest is None else newest["stamp_ns"]
         silent = (self._clock.now_ns() - since_ns) / NS_PER_S > _SILENT_S
         if silent and not self._silent:
-            text = f"nothing of this computer was measured for {_SILENT_S:.0f} s: a disk or driver hangs"
+            text = f"nothing was measured for {_SILENT_S:.0f} s: a disk or driver hangs; else see the log"
             self._events.put("alert", Level.WARNING, text, component="health")
         elif self._silent and not silent:
             self._events.put("alert_over", Level.SAFE, "this computer is measured again", component="health")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import inf, isnan, nan
 from typing import TYPE_CHECKING
 
+from vlad.clock import NS_PER_S
 from vlad.health.figures import Figures, PartFigures, PolicyFigures, SignalFigures
 from vlad.health.reading import Growth, Reading, Readings
 
@@ -22,7 +23,10 @@ _LATE_INFERENCES = (0.05, 0.2, 0.5)
 _TOO_FEW, _GAPS, _REFUSED = (0.2, 0.5, 0.9), (0.02, 0.1, 0.3), (0.01, 0.1, 0.5)
 _STALE = (1.0, 2.0, 5.0)
 """Times its `max_age_s`."""
-_OPTIONAL = 0.5, 1.5
+_SILENT_S = (3.0, 5.0, 10.0)
+_PERIODS = 10
+"""The rate of a slow signal is that of so many of its periods."""
+_OPTIONAL = (0.5, 1.5)
 """A signal that is not required, and gone: half a score, CAUTION."""
 _REALTIME = "Look for other load on this computer; vladctl doctor checks the real-time settings."
 _DRIVER = "Is its driver running? Look at its log, at the cable and at the network."
@@ -35,10 +39,10 @@ class DaemonParts:
         self._signals = signals
         self._growths: dict[tuple[str, str], Growth] = {}
 
-    def readings(self, figures: Figures) -> Readings:
-        """As of the figures."""
+    def readings(self, figures: Figures, now_ns: int) -> Readings:
+        """As of the figures, which may be old by now."""
         return {
-            "tick": tuple(self._tick(figures)),
+            "tick": (*self._tick(figures), _silence(figures, now_ns)),
             "events": tuple(self._events(figures)),
             **{f"part {name}": tuple(self._part(name, part, figures))
                for name, part in figures.parts.items()},
@@ -98,7 +102,8 @@ class DaemonParts:
     ) -> Iterator[Reading]:
         """An event comes when it comes; all others must be young, and come as often as they should."""
         name = f"signal {topic}"
-        rate_hz = self._growth(name, "received", _SHORT_S).rate_hz(now_ns, counts.received)
+        window_s = max(_SHORT_S, _PERIODS / known.rate_hz) if known.rate_hz else _SHORT_S
+        rate_hz = self._growth(name, "received", window_s).rate_hz(now_ns, counts.received)
         gaps = self._grown(name, "gaps", _SHORT_S, now_ns, counts.gaps)
         received = self._grown(name, "lately", _SHORT_S, now_ns, counts.received)
         refused = self._grown(name, "refused", _SHORT_S, now_ns, counts.refused)
@@ -117,6 +122,13 @@ class DaemonParts:
         yield Reading(
             "refused", _part(refused, received + refused), _told(refused, "refused"), _REFUSED, mend
         )
+
+
+def _silence(figures: Figures, now_ns: int) -> Reading:
+    """For how long the loop has told nothing: it is held up."""
+    silent_s = max(0, now_ns - figures.stamp_ns) / NS_PER_S
+    text = f"the loop is silent for {silent_s:.0f} s" if silent_s >= _SILENT_S[0] else ""
+    return Reading("silent", silent_s, text, _SILENT_S, _REALTIME)
 
 
 def _age(known: SignalSettings, counts: SignalFigures) -> Reading:

@@ -25,8 +25,8 @@ def score(value: float, scale: Sequence[float]) -> float | None:
 def level(value: float, scale: Sequence[float], eased: float = 0.0) -> Level:
     """CAUTION from the first threshold on, and so on; `eased`, thresholds count as lower by this part.
 
-    SAFE for NaN, which a caller must tell apart by its score.
+    SAFE for NaN, which a caller must tell apart by its score, and without a scale.
     """
-    if value != value:
+    if not scale or not value >= scale[0] * (1 - eased):
         return Level.SAFE
-    return Level(bisect_right([threshold * (1 - eased) for threshold in scale], value))
+    return Level(sum(value >= threshold * (1 - eased) for threshold in scale))
