@@ -82,6 +82,17 @@ def test_a_desktop_has_labelled_sensors_and_a_chip_that_measures_watts(tree):
     assert sysfs.gpus() == ()
 
 
+def test_two_disks_of_one_kind_are_two_sensors(tree):
+    files = {}
+    for number, celsius in enumerate(("40000", "85000", "50000")):
+        folder = f"class/hwmon/hwmon{number}"
+        files[f"{folder}/name"], files[f"{folder}/temp1_label"] = "nvme", "Composite"
+        files[f"{folder}/temp1_input"] = celsius
+    assert Sysfs(tree(files)).celsius() == {
+        "nvme Composite": 40.0, "nvme Composite (hwmon1)": 85.0, "nvme Composite (hwmon2)": 50.0,
+    }  # fmt: skip
+
+
 def test_a_computer_without_any_of_it_tells_nothing(tmp_path):
     sysfs = Sysfs(tmp_path)
     assert (sysfs.celsius(), sysfs.watts(), sysfs.gpus()) == ({}, {}, ())

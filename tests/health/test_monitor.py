@@ -6,10 +6,12 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.health.servers import Webhook, wait_until
 from vlad.clock import FakeClock
-from vlad.computer.measured import Measured
+from vlad.computer.measured import Gpu, Interface, Measured, Timekeeping
 from vlad.config import SignalSettings
 from vlad.health.figures import Figures, PartFigures, PolicyFigures, SignalFigures, TickFigures
 from vlad.health.monitor import Health
@@ -184,3 +186,28 @@ async def test_the_loop_gives_its_figures_and_takes_what_was_found(rig):
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert one.log.told() == [("alert", "WARNING", "memory: 90% used")]
+
+
+NUMBERS = st.floats()
+MEASURED = st.builds(
+    Measured,
+    stamp_ns=st.just(0),
+    cpu=NUMBERS,
+    memory=NUMBERS,
+    disk=NUMBERS,
+    celsius=st.dictionaries(st.text(), NUMBERS, max_size=3),
+    rails=st.dictionaries(st.text(), NUMBERS, max_size=2),
+    gpus=st.lists(st.builds(Gpu, st.text(), *[NUMBERS] * 5), max_size=2).map(tuple),
+    interfaces=st.dictionaries(st.text(), st.builds(Interface, st.booleans(), NUMBERS, NUMBERS), max_size=2),
+    clock=st.none() | st.builds(Timekeeping, st.booleans(), NUMBERS, NUMBERS),
+)
+
+
+@given(st.lists(MEASURED, min_size=1, max_size=5))
+def test_nothing_that_can_be_measured_ends_the_thread_or_breaks_the_status(measurements):
+    one = Rig(raise_s=0, clear_s=0)
+    for measured in measurements:
+        one.clock.advance(1)
+        one.health.judge(replace(measured, stamp_ns=one.clock.now_ns()))
+        one.health.tell()
+    json.dumps([one.health.report(), one.log.events], allow_nan=False)

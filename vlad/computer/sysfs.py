@@ -35,7 +35,7 @@ class Sysfs:
 
     def __init__(self, root: Path = Path("/sys")) -> None:
         hwmons = sorted((root / "class/hwmon").glob("hwmon*"))
-        self._sensors = dict(_zones(root / "class/thermal")) | dict(_sensors(hwmons))
+        self._sensors = _apart(_zones(root / "class/thermal")) | _apart(_sensors(hwmons))
         self._rails = tuple(rail for hwmon in hwmons for rail in _rails(hwmon))
         self._load = next((file for name in _GPU_LOADS for file in sorted(root.glob(name))), None)
 
@@ -82,6 +82,14 @@ def _rails(hwmon: Path) -> Iterator[_Rail]:
         volts, watts = hwmon / f"in{number}_input", hwmon / f"power{number}_input"
         if volts.exists() and not watts.exists():
             yield _Rail(_text(hwmon / f"in{number}_label") or f"{chip} {number}", (volts, current))
+
+
+def _apart(found: Iterator[tuple[str, Path]]) -> dict[str, Path]:
+    """Two disks of one kind have sensors of one name: the folder tells them apart."""
+    files: dict[str, Path] = {}
+    for name, file in found:
+        files[f"{name} ({file.parent.name})" if name in files else name] = file
+    return files
 
 
 def _plain(name: str) -> str:
