@@ -74,11 +74,21 @@ def test_a_random_walk_is_hardly_ever_a_line():
         [50.0] * 300 + [60.0] * 300,
         [50.0] * 500 + [50 + 0.2 * second for second in range(100)],
         [50 + 30 * abs(300 - second) / 300 for second in range(600)],
+        [float(min(second, 400)) for second in range(600)],
         [float(second) for second in range(100)],
         [nan] * 600,
         [inf] * 600,
     ],
-    ids=["constant", "step", "hockey stick", "there and back", "too few", "unknown", "infinite"],
+    ids=[
+        "constant",
+        "step",
+        "hockey stick",
+        "there and back",
+        "levels off",
+        "too few",
+        "unknown",
+        "infinite",
+    ],
 )
 def test_what_is_no_line_tells_nothing(readings):
     assert seen(readings) is None
