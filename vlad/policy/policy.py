@@ -22,6 +22,7 @@ from vlad.policy.backends import (
     ServerLost,
     TensorrtOptions,
     Tensors,
+    TorchOptions,
     load_backend,
 )
 from vlad.policy.bundle import Bundle, BundleRefused
@@ -237,6 +238,7 @@ def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path
         onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
         server=settings.server,
         tensorrt=TensorrtOptions(settings.tensorrt.workspace_mb),
+        torch=TorchOptions(settings.torch.device_map),
         shapes={name: array.shape for name, array in inputs.items()},
         cache=cache,
         name=manifest.name,

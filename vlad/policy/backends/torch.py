@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vlad.policy.backends import BackendError, Description, Model, Tensors, TensorSpec
 from vlad.policy.backends.torch_archive import Kind, check
+from vlad.policy.backends.torch_devices import device_of
 from vlad.policy.backends.torch_network import Network, load_program, load_script
 from vlad.policy.backends.torch_package import load_package
 
@@ -56,7 +57,7 @@ class TorchBackend:
         self._wanted = model.outputs
         self._threads = model.threads
         self._thread = 0
-        self._device = _device(model)
+        self._device = device_of(model)
         try:
             kind = check(model.path)
             self._half = _autocast(model, kind)
@@ -205,20 +206,6 @@ def _load(path: Path, kind: Kind, device: torch.device, half: bool) -> Network:
             return load_script(path, device)
         case "aot":
             return load_package(path, device)
-
-
-def _device(model: Model) -> torch.device:
-    """Where to run; BackendError where this computer has no such device."""
-    device = torch.device(model.device)
-    if device.type == "cpu":
-        return device
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if (device.index or 0) >= found:
-        raise BackendError(
-            f"{model.path}: policy.device is {model.device!r}, but torch {torch.__version__} finds {found} "
-            f'GPUs; install a build of torch for this GPU and its driver, or set policy.device = "cpu"'
-        )
-    return torch.device(device.type, device.index or 0)
 
 
 def _autocast(model: Model, kind: Kind) -> torch.dtype | None:

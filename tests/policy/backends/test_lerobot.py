@@ -1,0 +1,299 @@
+"""Policies that LeRobot itself made and saved run in the daemon's own policy, and give what they give there."""
+
+import json
+import shutil
+import socket
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lerobot", reason="LeRobot is not installed; tools/test installs it")
+
+import torch
+
+from tests.policy.backends.lerobot_policies import (
+    CHUNK,
+    FRONT,
+    JOINTS,
+    SEED,
+    STATE,
+    declare_operators,
+    own_answer,
+    save_policy,
+)
+from tests.policy.bundles import sample
+from vlad.clock import SystemClock
+from vlad.config import PolicySettings
+from vlad.messages import Image, JointState
+from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
+from vlad.policy.policy import Policy
+
+declare_operators()
+
+
+def manifest(several=(), **changes):
+    raw = {"mean": [0.0] * len(JOINTS), "std": [1.0] * len(JOINTS)}
+    picture = {"name": FRONT, "kind": "image", "signal": "camera", "dtype": "uint8"}
+    state = {"name": STATE, "kind": "joint_state", "signal": "joints", "field": "position", "joints": JOINTS}
+    return {
+        "name": "act", "version": "1", "robot_type": "arm", "backend": "lerobot", "precision": "float32",
+        "model": "model.safetensors", "expected_latency_s": 0.1,
+        "inputs": [
+            picture | {"shape": [1, *several, 32, 40, 3]},
+            state | raw | {"shape": [1, *several, len(JOINTS)]},
+        ],
+        "output": {"name": "action", "kind": "joint_position", "names": JOINTS, "horizon": CHUNK,
+                   "step_s": 0.05} | raw,
+    } | changes  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """Folders as LeRobot's training leaves them, each made once: `saved(kind)`."""
+    folder = tmp_path_factory.mktemp("lerobot")
+
+    def policy(kind):
+        if not (folder / kind).exists():
+            save_policy(folder / kind, kind)
+        return folder / kind
+
+    return policy
+
+
+@pytest.fixture
+def bundle(saved, tmp_path):
+    """A bundle of a saved policy that can be spoilt: `bundle(spoil, **changes of the manifest)`."""
+
+    def make(kind="act", spoil=None, **changes):
+        folder = tmp_path / "bundle"
+        shutil.copytree(saved(kind), folder, dirs_exist_ok=True)
+        if spoil is not None:
+            spoil(folder)
+        write_manifest(folder, manifest(**changes))
+        return folder
+
+    return make
+
+
+def open_policy(folder, **settings):
+    return Policy(load_bundle(folder), SystemClock(), PolicySettings(**settings))
+
+
+def frame(seed):
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 256, (32, 40, 3), np.uint8)
+    return {FRONT: pixels, STATE: random.normal(size=3).astype(np.float32)}
+
+
+def samples(frame, stamp_ns=1_000):
+    joints = JointState(tuple(reversed(JOINTS)), frame[STATE][::-1].copy())
+    return {
+        "camera": sample("camera", Image("rgb8", frame[FRONT]), stamp_ns),
+        "joints": sample("joints", joints, stamp_ns),
+    }
+
+
+def edit(name, change):
+    """Spoil a JSON file of the folder."""
+
+    def spoil(folder):
+        values = json.loads((folder / name).read_text())
+        change(values)
+        (folder / name).write_text(json.dumps(values))
+
+    return spoil
+
+
+def refusal(folder):
+    with pytest.raises(BundleRefused) as refused:
+        open_policy(folder)
+    return refused.value.reasons
+
+
+def test_an_act_gives_the_chunk_that_lerobot_s_own_loop_follows(bundle):
+    folder = bundle()
+    policy = open_policy(folder)
+    assert policy.warm_up() > 0
+    for seed in (1, 2):
+        chunk = policy.infer(samples(frame(seed)))
+        assert chunk.names == JOINTS
+        np.testing.assert_allclose(chunk.actions, own_answer(folder, [frame(seed)]), rtol=0, atol=1e-5)
+    policy.close()
+
+
+def test_a_diffusion_policy_is_given_what_was_seen_before(bundle):
+    folder = bundle("diffusion", several=(2,))
+    policy = open_policy(folder)
+    policy.warm_up()
+    policy.infer(samples(frame(1), stamp_ns=10**10))  # more than a second after the start: nothing before it
+    torch.manual_seed(SEED)
+    chunk = policy.infer(samples(frame(2), stamp_ns=10**10 + 1_000))
+    expected = own_answer(folder, [frame(1), frame(2)])
+    np.testing.assert_allclose(chunk.actions, expected, rtol=0, atol=1e-5)
+    assert np.abs(expected - own_answer(folder, [frame(2)])).max() > 1e-3
+
+
+def test_a_policy_computes_in_half_floats_where_the_bundle_says_so(bundle):
+    policy = open_policy(bundle(precision="bfloat16"))
+    given = policy.infer(samples(frame(1))).actions
+    expected = own_answer(policy.bundle.folder, [frame(1)])
+    np.testing.assert_allclose(given, expected, rtol=0, atol=0.05)
+    assert np.abs(given - expected).max() > 1e-6
+
+
+def test_the_manifest_can_turn_the_units_of_the_training_into_the_robot_s(bundle):
+    degree = np.pi / 180
+    changes = manifest()
+    changes["inputs"][1]["std"] = changes["output"]["std"] = [degree] * 3
+    policy = open_policy(bundle(**changes))
+    radians = frame(1) | {STATE: (frame(1)[STATE] * degree).astype(np.float32)}
+    expected = own_answer(policy.bundle.folder, [frame(1)]) * degree
+    np.testing.assert_allclose(policy.infer(samples(radians)).actions, expected, rtol=0, atol=1e-5)
+
+
+def test_nothing_is_fetched_although_the_config_asks_for_it(bundle, monkeypatch):
+    weights = "ResNet18_Weights.IMAGENET1K_V1"
+    folder = bundle(
+        spoil=edit("config.json", lambda values: values.update(pretrained_backbone_weights=weights))
+    )
+
+    def refuse(*_):
+        raise AssertionError("something was fetched")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    open_policy(folder).warm_up()
+
+
+def test_a_pickle_in_place_of_the_weights_is_refused(bundle):
+    import pickle
+
+    reasons = refusal(
+        bundle(spoil=lambda folder: (folder / "model.safetensors").write_bytes(pickle.dumps({})))
+    )
+    assert len(reasons) == 1
+    assert "model.safetensors: is no safetensors file" in reasons[0]
+
+
+@pytest.mark.parametrize("keep", [0, 4, 1_000, -1_000])
+def test_weights_that_are_cut_off_are_refused(bundle, keep):
+    def cut(folder):
+        path = folder / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:keep])
+
+    assert "model.safetensors" in refusal(bundle(spoil=cut))[0]
+
+
+def test_weights_that_are_not_all_there_are_refused_and_not_made_up(bundle):
+    from safetensors.torch import load_file, save_file
+
+    def forget(folder):
+        tensors = load_file(folder / "model.safetensors")
+        del tensors["model.action_head.weight"]
+        save_file(tensors, folder / "model.safetensors")
+
+    (reason,) = refusal(bundle(spoil=forget))
+    assert "model.action_head.weight" in reason
+
+
+def test_every_file_that_is_missing_is_reported(bundle):
+    names = (
+        "config.json",
+        "policy_preprocessor.json",
+        "policy_postprocessor_step_0_unnormalizer_processor.safetensors",
+    )
+
+    def remove(folder):
+        for name in names:
+            (folder / name).unlink()
+
+    reasons = refusal(bundle(spoil=remove))
+    assert len(reasons) == 3
+    for name in names:
+        assert any(f"{name}: cannot be read (No such file or directory)" in reason for reason in reasons)
+
+
+def foreign_step(values):
+    values["steps"][0] = {"class": "os.system", "config": {"command": "true"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("policy_preprocessor.json", foreign_step, "step 0: the Python class 'os.system' is not run"),
+        (
+            "policy_postprocessor.json",
+            lambda values: values["steps"].append({"registry_name": "reward_classifier_processor"}),
+            "step 2: 'reward_classifier_processor' is not run",
+        ),
+        (
+            "policy_preprocessor.json",
+            lambda values: values["steps"][3].pop("state_file"),
+            "step 3: normalizer_processor has no state_file",
+        ),
+        (
+            "policy_preprocessor.json",
+            lambda values: values["steps"][3].update(state_file="../other.safetensors"),
+            "state_file '../other.safetensors' is no file of this folder",
+        ),
+        (
+            "policy_preprocessor.json",
+            lambda values: values["steps"].append({
+                "registry_name": "tokenizer_processor", "config": {"tokenizer_name": "some/model"}
+            }),
+            "hf download some/model",
+        ),
+        ("policy_preprocessor.json", lambda values: values.pop("steps"), "has no list of steps"),
+        ("config.json", lambda values: values.update(type="groot"), "type: 'groot' cannot be run"),
+        ("config.json", lambda values: values.update(use_peft=True), "holds an adapter alone"),
+        ("config.json", lambda values: values.update(chunk_size="many"), "LeRobot cannot load it"),
+        ("config.json", lambda values: values.update(dim_model=64), "LeRobot cannot load it"),
+        ("config.json", lambda values: values.update(unheard_of=1), "unheard_of"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_asks_for_what_is_not_run_is_refused(bundle, name, change, reason):
+    reasons = refusal(bundle(spoil=edit(name, change)))
+    assert len(reasons) == 1
+    assert reason in reasons[0]
+
+
+def test_a_normaliser_without_the_numbers_of_a_feature_is_refused(bundle):
+    from safetensors.torch import load_file, save_file
+
+    def forget(folder):
+        path = next(folder.glob("policy_preprocessor_step_*.safetensors"))
+        save_file({k: v for k, v in load_file(path).items() if not k.startswith(STATE)}, path)
+
+    (reason,) = refusal(bundle(spoil=forget))
+    assert f"has no numbers to normalise {STATE} with (MEAN_STD)" in reason
+
+
+def test_every_difference_from_the_manifest_is_reported(bundle):
+    changes = manifest()
+    picture, state = changes["inputs"]
+    changes["inputs"] = [picture | {"shape": [1, 32, 48, 3]}, state | {"name": "observation.joints"}]
+    changes["output"]["horizon"] = 8
+    reasons = refusal(bundle(**changes))
+    assert len(reasons) == 4
+    for part in (
+        f"takes an input {STATE!r} that the manifest does not have",
+        f"input {FRONT!r}: has shape (1, 32, 40, 3) in the model, (1, 32, 48, 3) in the manifest",
+        "input 'observation.joints': the model has none of this name",
+        "output 'action': has shape (1, 6, 3) in the model, (1, 8, 3) in the manifest",
+    ):
+        assert any(part in reason for reason in reasons)
+
+
+def test_a_policy_that_has_no_real_time_chunking_takes_no_prefix(bundle):
+    changes = manifest()
+    changes["inputs"].append({
+        "name": "prev_chunk_left_over", "kind": "prefix", "shape": [1, 4, 3], "length": "inference_delay"
+    })  # fmt: skip
+    (reason,) = refusal(bundle(**changes))
+    assert "type act takes no prev_chunk_left_over; remove the input" in reason
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused(bundle):
+    with pytest.raises(BundleRefused, match=r"policy\.device is 'cuda:1', but torch .* finds 0 GPUs"):
+        open_policy(bundle(), device="cuda:1")
