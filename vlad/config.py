@@ -130,7 +130,7 @@ Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")]
 class TorchSettings(Section):
     """PyTorch: what runs the models of the backends `torch` and `lerobot`."""
 
-    device_map: dict[str, Device] = {}
+    device_map: dict[str, Device] = Field(default_factory=dict)
     """Module of the model -> the device that it lies on, for a model that is too large for one; the rest lies
     on policy.device."""
 

@@ -54,10 +54,51 @@ def save_policy(folder: Path, kind: str, seed: int = 0, **changes: Any) -> Path:
     return folder / "model.safetensors"
 
 
+_CLASSES = {"act": "ACTPolicy", "diffusion": "DiffusionPolicy", "smolvla": "SmolVLAPolicy"}
+
+
 def policy_class(kind: str) -> Any:
     """LeRobot's class for this kind of policy."""
     modeling = importlib.import_module(f"lerobot.policies.{kind}.modeling_{kind}")
-    return getattr(modeling, {"act": "ACTPolicy", "diffusion": "DiffusionPolicy"}[kind])
+    return getattr(modeling, _CLASSES[kind])
+
+
+def save_language_model(folder: Path) -> Path:
+    """The config and tokenizer of a tiny SmolVLM, as the Hub has them for the large ones."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import (
+        PreTrainedTokenizerFast,
+        SmolVLMConfig,
+        SmolVLMImageProcessor,
+        SmolVLMProcessor,
+        SmolVLMVideoProcessor,
+    )
+
+    special = {
+        "image_token": "<image>", "fake_image_token": "<fake>", "global_image_token": "<global>",
+        "end_of_utterance_token": "<end>",
+    }  # fmt: skip
+    words = ["<pad>", "<unk>", *special.values(), "<video>", "go", "to", "the", "ball"]
+    made = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", unk_token="<unk>", extra_special_tokens=special
+    )
+    SmolVLMProcessor(SmolVLMImageProcessor(), tokenizer, SmolVLMVideoProcessor()).save_pretrained(folder)
+    vision = {"hidden_size": 32, "num_attention_heads": 2, "image_size": 64, "patch_size": 16}
+    text = {
+        "model_type": "llama", "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "head_dim": 16, "vocab_size": len(words), "attention_bias": False,
+    }  # fmt: skip
+    layers = {"intermediate_size": 32, "num_hidden_layers": 2}
+    SmolVLMConfig(
+        vision_config=vision | layers,
+        text_config=text | layers,
+        image_token_id=2,
+        scale_factor=2,
+        pad_token_id=0,
+    ).save_pretrained(folder)
+    return folder
 
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -69,6 +110,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "horizon": 8, "n_action_steps": CHUNK, "n_obs_steps": 2, "crop_shape": None, "down_dims": (16, 32),
         "diffusion_step_embed_dim": 16, "spatial_softmax_num_keypoints": 4, "num_inference_steps": 2,
         "drop_n_last_frames": 1,
+    },
+    "smolvla": {
+        "chunk_size": CHUNK, "n_action_steps": CHUNK, "num_vlm_layers": 2, "load_vlm_weights": False,
+        "resize_imgs_with_padding": (64, 64), "max_action_dim": 4, "max_state_dim": 4,
     },
 }  # fmt: skip
 
@@ -84,8 +129,8 @@ def _statistics() -> dict[str, dict[str, torch.Tensor]]:
     return statistics
 
 
-def own_answer(folder: Path, frames: list[dict[str, Any]], count: int = CHUNK) -> np.ndarray:
-    """The actions (count, N) that LeRobot's own loop takes after it has seen these frames, the newest last."""
+def own_answer(folder: Path, frames: list[dict[str, Any]], task: str = "") -> np.ndarray:
+    """The actions (CHUNK, N) that LeRobot's own loop takes after these frames, the newest last."""
     processing = importlib.import_module("lerobot.processor")
     utils = importlib.import_module("lerobot.policies.utils")
     config = importlib.import_module("lerobot.configs.policies").PreTrainedConfig.from_pretrained(folder)
@@ -99,10 +144,10 @@ def own_answer(folder: Path, frames: list[dict[str, Any]], count: int = CHUNK) -
     after = load(folder, "policy_postprocessor.json", to_transition=converters[0], to_output=converters[1])
     policy.reset()
     actions = []
-    for frame in [*frames, *[frames[-1]] * (count - 1)]:
+    for frame in [*frames, *[frames[-1]] * (CHUNK - 1)]:
         if len(actions) < len(frames):  # the last of them starts a new chunk
             getattr(policy, "_queues", {"action": []})["action"].clear()
             torch.manual_seed(SEED)
-        observed = utils.prepare_observation_for_inference(dict(frame), torch.device("cpu"), "", "")
+        observed = utils.prepare_observation_for_inference(dict(frame), torch.device("cpu"), task)
         actions.append(after(policy.select_action(before(observed))).numpy()[0])
     return np.stack(actions[len(frames) - 1 :])

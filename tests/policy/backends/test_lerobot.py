@@ -1,4 +1,4 @@
-"""Policies that LeRobot itself made and saved run in the daemon's own policy, and give what they give there."""
+"""Policies that LeRobot made and saved run in the daemon's own policy, and give what they give there."""
 
 import json
 import shutil
@@ -19,14 +19,16 @@ from tests.policy.backends.lerobot_policies import (
     STATE,
     declare_operators,
     own_answer,
+    save_language_model,
     save_policy,
 )
 from tests.policy.bundles import sample
 from vlad.clock import SystemClock
 from vlad.config import PolicySettings
-from vlad.messages import Image, JointState
+from vlad.messages import Image, Instruction, JointState
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.policy import Policy
+from vlad.policy.prefix import Prefix
 
 declare_operators()
 
@@ -284,12 +286,79 @@ def test_every_difference_from_the_manifest_is_reported(bundle):
         assert any(part in reason for reason in reasons)
 
 
+def prefix_input(rows=4):
+    return {
+        "name": "prev_chunk_left_over",
+        "kind": "prefix",
+        "shape": [1, rows, 3],
+        "length": "inference_delay",
+    }
+
+
+def test_the_committed_rows_of_a_prefix_reach_the_policy_in_its_own_normalisation(bundle, monkeypatch):
+    """With an ACT that says that it can do real-time chunking: what can needs more than is installed here."""
+    from lerobot.policies.act.configuration_act import ACTConfig
+    from lerobot.policies.act.modeling_act import ACTPolicy
+
+    seen = []
+
+    def predict(self, batch, **chunking):
+        seen.append(chunking)
+        return torch.zeros(1, CHUNK, 3) if not chunking else chunking["prev_chunk_left_over"].repeat(1, 3, 1)
+
+    monkeypatch.setattr(ACTConfig, "rtc_config", None, raising=False)
+    monkeypatch.setattr(ACTPolicy, "predict_action_chunk", predict)
+    policy = open_policy(bundle(inputs=[*manifest()["inputs"], prefix_input()]))
+    policy.infer(samples(frame(1)), None)
+    assert seen == [{}]
+    rows = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.float32)
+    chunk = policy.infer(samples(frame(1)), Prefix(rows, committed=2))
+    assert seen[1]["inference_delay"] == 2
+    np.testing.assert_allclose(chunk.actions[:2], rows[:2], rtol=0, atol=1e-5)  # normalised, and back again
+    assert policy._backend._config.rtc_config.enabled
+
+
+def told(frame, text="go to the ball"):
+    return samples(frame) | {"instruction": sample("instruction", Instruction(text))}
+
+
+@pytest.fixture
+def smolvla(tmp_path):
+    """A bundle of a tiny SmolVLA, with more inputs if it is given some."""
+    pytest.importorskip(
+        "transformers", reason="SmolVLA needs transformers, which LeRobot 0.4 wants in version 4"
+    )
+    folder = tmp_path / "smolvla"
+    save_policy(folder, "smolvla", vlm_model_name=str(save_language_model(folder / "vlm")))
+    task = {"name": "task", "kind": "instruction", "signal": "instruction"}
+
+    def make(*inputs):
+        write_manifest(folder, manifest(inputs=[*manifest()["inputs"], task, *inputs]))
+        return open_policy(folder)
+
+    return make
+
+
+def test_a_smolvla_gives_what_lerobot_gives_and_follows_the_instruction(smolvla):
+    policy = smolvla()
+    torch.manual_seed(SEED)
+    given = policy.infer(told(frame(1))).actions
+    expected = own_answer(policy.bundle.folder, [frame(1)], task="go to the ball")
+    np.testing.assert_allclose(given, expected, rtol=0, atol=1e-5)
+    torch.manual_seed(SEED)
+    assert np.abs(policy.infer(told(frame(1), "ball")).actions - given).max() > 1e-6
+
+
+def test_a_smolvla_goes_on_from_the_committed_rows(smolvla):
+    policy = smolvla(prefix_input())
+    rows = np.array([[0.1, 0.2, 0.3], [0.2, 0.3, 0.4], [0.3, 0.4, 0.5]], np.float32)
+    chunk = policy.infer(told(frame(1)), Prefix(rows, committed=2))
+    assert np.abs(chunk.actions[:2] - rows[:2]).max() < 0.05
+    assert np.abs(chunk.actions[2] - rows[2]).max() > 0.05  # not committed, and not asked for
+
+
 def test_a_policy_that_has_no_real_time_chunking_takes_no_prefix(bundle):
-    changes = manifest()
-    changes["inputs"].append({
-        "name": "prev_chunk_left_over", "kind": "prefix", "shape": [1, 4, 3], "length": "inference_delay"
-    })  # fmt: skip
-    (reason,) = refusal(bundle(**changes))
+    (reason,) = refusal(bundle(inputs=[*manifest()["inputs"], prefix_input()]))
     assert "type act takes no prev_chunk_left_over; remove the input" in reason
 
 

@@ -222,7 +222,7 @@ def _check_numbers(processor: Any, config: Any) -> None:
 
 
 def _inputs(model: Model, config: Any, before: Any) -> dict[str, TensorSpec]:
-    """What the preprocessor takes: a picture (1, H, W, 3), a row (1, N), both with a history if it has one."""
+    """What the preprocessor takes: a picture (1, H, W, 3), a row (1, N), or with a history (1, K, ...)."""
     earlier: dict[str, str] = {}
     specs = {}
     for step in before.steps:

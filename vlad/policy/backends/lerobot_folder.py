@@ -1,4 +1,4 @@
-"""What a pretrained folder of LeRobot's holds, and why one is not loaded; LeRobot itself is not needed for it.
+"""What a pretrained folder of LeRobot's holds, and why one is not loaded; LeRobot is not needed to know that.
 
 LeRobot follows what the folder's files say: it imports any class that a step of a processor names, fetches
 from the network what a model is built on, runs the code that comes with that, leaves numbers as they are
