@@ -67,6 +67,8 @@ class Policy:
         self.memory_mb = 0
         """What this process grew by when it was opened."""
         manifest = bundle.manifest
+        self.device = ""
+        """Where the model lies, and which of its parts elsewhere, as its backend says; empty: it does not."""
         self._is_remote = manifest.backend in REMOTE
         self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.sampled))
         """The signals that it needs, all of them, for each inference."""
@@ -98,6 +100,8 @@ class Policy:
         if reasons:
             self._backend.close()
             raise BundleRefused(reasons)
+        if not self._is_remote and (described := self._backend.describe()) is not None:
+            self.device = described.device
 
     def warm_up(self) -> float:
         """Run a few times on plausible input and return the usual latency in seconds, without the first runs.

@@ -133,6 +133,7 @@ class InferenceLoop:
             "collision": self._collision,
             "remembered": self.policy.remembered(),
             "memory_mb": self.policy.memory_mb,
+            "device": self.policy.device,
             "advice": self._advice(p50),
             "error": self.lost or self.error,
         }

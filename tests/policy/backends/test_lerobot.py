@@ -19,6 +19,7 @@ from tests.policy.backends.lerobot_policies import (
     STATE,
     declare_operators,
     own_answer,
+    policy_class,
     save_language_model,
     save_policy,
 )
@@ -26,6 +27,7 @@ from tests.policy.bundles import sample
 from vlad.clock import SystemClock
 from vlad.config import PolicySettings
 from vlad.messages import Image, Instruction, JointState
+from vlad.policy.backends.torch_devices import place
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Prefix
@@ -366,3 +368,25 @@ def test_a_policy_that_has_no_real_time_chunking_takes_no_prefix(bundle):
 def test_a_gpu_that_is_not_there_is_refused(bundle):
     with pytest.raises(BundleRefused, match=r"policy\.device is 'cuda:1', but torch .* finds 0 GPUs"):
         open_policy(bundle(), device="cuda:1")
+
+
+def test_an_act_in_parts_gives_the_same_chunk_and_says_where_they_lie(bundle):
+    policy = open_policy(bundle(), torch={"device_map": {"model.backbone": "cpu", "model.encoder": "cpu"}})
+    assert policy.device == "cpu, model.backbone on cpu, model.encoder on cpu"
+    expected = own_answer(policy.bundle.folder, [frame(1)])
+    np.testing.assert_allclose(policy.infer(samples(frame(1))).actions, expected, rtol=0, atol=1e-5)
+
+
+def test_every_tensor_of_an_act_is_brought_to_its_device(saved):
+    from lerobot.configs.policies import PreTrainedConfig
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    policy = policy_class("act")(PreTrainedConfig.from_pretrained(saved("act"))).eval()
+    home, other = torch.device("cpu"), torch.device("cuda:1")
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+        place(policy, home, {"model.backbone": other, "model.decoder": other})
+        assert policy.model.backbone.conv1.weight.device == other
+        assert (
+            policy.predict_action_chunk({FRONT: torch.empty(1, 3, 32, 40), STATE: torch.empty(1, 3)}).device
+            == home
+        )

@@ -91,7 +91,7 @@ class LerobotBackend:
             self._config = _config(model, self._device)
             self._policy = _policy(model, self._config)
             self._before, self._after = _processors(model, self._config)
-            placed = place(self._policy, devices_of(model), self._device)
+            placed = place(self._policy, self._device, devices_of(model))
         except _FAILURES as error:
             raise BackendError(
                 f"{model.path}: LeRobot cannot load it: {error or type(error).__name__}; save it again with "
