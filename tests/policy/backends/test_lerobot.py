@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,8 @@ from tests.policy.backends.lerobot_policies import (
 )
 from tests.policy.bundles import sample
 from vlad.clock import SystemClock
-from vlad.config import PolicySettings
+from vlad.config import PolicySettings, load_settings
+from vlad.ctl.__main__ import main
 from vlad.messages import Image, Instruction, JointState
 from vlad.policy.backends.torch_devices import place
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
@@ -390,3 +392,75 @@ def test_every_tensor_of_an_act_is_brought_to_its_device(saved):
             policy.predict_action_chunk({FRONT: torch.empty(1, 3, 32, 40), STATE: torch.empty(1, 3)}).device
             == home
         )
+
+
+SETTINGS = """
+robot.limits = "arm.toml"
+paths.state_dir = "STATE"
+signals.camera.type = "image"
+signals.joints.type = "joint_state"
+signals.instruction.type = "instruction"
+"""
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Settings and limits of an arm with the joints of the policies here."""
+    limits = "lower = -3\nupper = 3\nvelocity = 1\nacceleration = 1\n"
+    axes = "".join(f"[axes.{joint}]\n{limits}" for joint in JOINTS)
+    head = 'name = "arm"\ntype = "arm"\ncommand = "joint_position"\nfeedback = "joints"\n'
+    (tmp_path / "arm.toml").write_text(head + axes)
+    (tmp_path / "vlad.toml").write_text(SETTINGS.replace("STATE", str(tmp_path / "state")))
+    return tmp_path / "vlad.toml"
+
+
+def import_policy(folder, settings, *more):
+    words = ["model", "import", str(folder), "act", "1", "--rate", "20", "--config", str(settings), "--json"]
+    return main([*words, *more])
+
+
+def test_a_folder_becomes_a_bundle_with_one_command(saved, settings, capsys):
+    assert import_policy(saved("act"), settings) == 0
+    answer = json.loads(capsys.readouterr().out)
+    read, robot = load_settings(settings)
+    made = load_bundle(Path(answer["folder"]), robot, read.signals).manifest
+    assert (made.output.horizon, made.output.step_s) == (CHUNK, 0.05)
+    assert 0 < made.expected_latency_s < 10
+    policy = open_policy(Path(answer["folder"]))
+    expected = own_answer(saved("act"), [frame(1)])
+    np.testing.assert_allclose(policy.infer(samples(frame(1))).actions, expected, rtol=0, atol=1e-5)
+    with pytest.raises(SystemExit):
+        import_policy(saved("act"), settings, "--rate", "0")
+    assert import_policy(saved("act"), settings) == 1
+    assert "is there already" in capsys.readouterr().out
+
+
+def test_what_the_robot_has_not_is_reported_all_at_once_and_nothing_is_left(
+    saved, settings, tmp_path, capsys
+):
+    more = 'signals.left.type = "image"\nsignals.legs.type = "joint_state"\n'
+    settings.write_text(settings.read_text() + more)
+    limits = tmp_path / "arm.toml"
+    extra = "[axes.wrist]\nlower = -3\nupper = 3\nvelocity = 1\nacceleration = 1\n"
+    limits.write_text(limits.read_text() + extra)
+    assert import_policy(saved("act"), settings) == 1
+    reasons = json.loads(capsys.readouterr().out)["reasons"]
+    assert len(reasons) == 4
+    for part in (
+        f"{FRONT}: no signal of the type image is called 'front' in the settings, and there is not just one",
+        f"{STATE}: no signal of the type joint_state is called 'state'",
+        f"{STATE}: has 3 numbers, the robot has 4 axes",
+        "action: has 3 numbers, the robot has 4 axes",
+    ):
+        assert any(part in reason for reason in reasons), part
+    assert not list((tmp_path / "state").rglob("*.safetensors"))
+
+
+def test_a_policy_that_cannot_be_run_is_not_installed(bundle, settings, tmp_path, capsys):
+    def cut(folder):
+        path = folder / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:-1_000])
+
+    assert import_policy(bundle(spoil=cut), settings) == 1
+    assert "LeRobot cannot load it" in json.loads(capsys.readouterr().out)["reasons"][0]
+    assert not list((tmp_path / "state").rglob("*.safetensors"))
