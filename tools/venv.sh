@@ -18,17 +18,7 @@ _find_python() {
     return 1
 }
 
-_make_# `exactly FILE` after `venv`: also the packages in tools/FILE, once, without what they ask for: it contradicts ours.
-exactly() {
-    local wanted stamp=$ROOT/.venv/.installed
-    wanted="$1 $(sha256sum <"$ROOT/tools/$1" | cut -d' ' -f1)"
-    ! grep -qx "$wanted" "$stamp" || return 0
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps -r "$ROOT/tools/$1" >&2 ||
-        _fail "pip could not install what tools/$1 lists; its message is above. Is a package index reachable?"
-    echo "$wanted" >>"$stamp"
-}
-
-venv() {
+_make_venv() {
     local python
     python=$(_find_python) || _fail "vlad needs Python 3.11 or newer; on Debian and Ubuntu: apt-get install python3 python3-venv"
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -39,6 +29,16 @@ venv() {
             _fail "could not install it; run: apt-get install python3-venv"
     fi
     "$python" -m venv "$ROOT/.venv"
+}
+
+# `exactly FILE`, after `venv`: also the packages that tools/FILE lists, once, without what these ask for.
+exactly() {
+    local wanted stamp=$ROOT/.venv/.installed
+    wanted="$1 $(sha256sum <"$ROOT/tools/$1" | cut -d' ' -f1)"
+    ! grep -qx "$wanted" "$stamp" || return 0
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps -r "$ROOT/tools/$1" >&2 ||
+        _fail "pip could not install what tools/$1 lists; its message is above. Is a package index reachable?"
+    echo "$wanted" >>"$stamp"
 }
 
 venv() {
