@@ -1,5 +1,6 @@
 """Policies that LeRobot made and saved run in the daemon's own policy, and give what they give there."""
 
+import asyncio
 import json
 import shutil
 import socket
@@ -33,6 +34,8 @@ from vlad.policy.backends.torch_devices import place
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Prefix
+from vlad.policy.worker import InferenceLoop
+from vlad.queues import Latest
 
 declare_operators()
 
@@ -464,3 +467,24 @@ def test_a_policy_that_cannot_be_run_is_not_installed(bundle, settings, tmp_path
     assert import_policy(bundle(spoil=cut), settings) == 1
     assert "LeRobot cannot load it" in json.loads(capsys.readouterr().out)["reasons"][0]
     assert not list((tmp_path / "state").rglob("*.safetensors"))
+
+
+async def test_the_daemon_s_inference_loop_runs_it_in_its_own_thread(bundle):
+    policy, chunks, came = open_policy(bundle(), threads=2), Latest(), asyncio.Event()
+    policy.warm_up()
+    latest = {topic: Latest() for topic in policy.topics}
+    loop = InferenceLoop(
+        policy, latest, chunks, SystemClock(), PolicySettings(), came.set, {}, {}, lambda *_: None
+    )
+    running = asyncio.create_task(loop.run())
+    await asyncio.sleep(0)
+    for topic, made in reversed(samples(frame(1)).items()):  # the picture last: it starts the inference
+        latest[topic].put(made)
+        loop.notify(made)
+    await asyncio.wait_for(came.wait(), 60)
+    expected = own_answer(policy.bundle.folder, [frame(1)])
+    np.testing.assert_allclose(chunks.take().actions, expected, rtol=0, atol=1e-5)
+    assert loop.report()["device"] == "cpu"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    loop.close()
