@@ -77,19 +77,24 @@ def test_every_tensor_is_brought_to_the_device_of_the_module_that_takes_it(progr
     with fake():
         said = place(net, FIRST, {"layers.1": SECOND, "layers.2": SECOND, "layers.2.linear": THIRD})
         lie = {name: tensor.device for name, tensor in net.state_dict().items()}
-        for name, module in net.named_modules():
-            if isinstance(getattr(module, "weight", None), torch.Tensor):
-                module.register_forward_pre_hook(
-                    lambda _, given, name=name: ran.update({name: given[0].device})
-                )
+        for name in ("enter", "layers.0.linear", "layers.1.linear", "layers.2.linear"):
+            net.get_submodule(name).register_forward_pre_hook(
+                lambda _, given, name=name: ran.update({name: given[0].device})
+            )
         assert net(torch.empty(1, 4, device=FIRST))["actions"].device == FIRST
     assert said == "cuda:0, layers.1 on cuda:1, layers.2 on cuda:1, layers.2.linear on cuda:2"
     assert lie["enter.weight"] == lie["layers.0.linear.weight"] == lie["layers.0.scale"] == FIRST
     assert lie["layers.1.linear.bias"] == lie["layers.2.scale"] == SECOND
     assert lie["layers.2.linear.weight"] == THIRD
-    assert ran == {
-        "enter": FIRST, "layers.0.linear": FIRST, "layers.1.linear": SECOND, "layers.2.linear": THIRD
-    }  # fmt: skip
+    assert list(ran.values()) == [FIRST, FIRST, SECOND, SECOND]  # before the last brings it to its own
+
+
+def test_a_part_that_is_called_by_itself_takes_and_gives_where_it_is_called():
+    net = Net()
+    with fake():
+        place(net, FIRST, {"layers": SECOND})
+        assert net.layers[1].linear.weight.device == SECOND
+        assert net.layers[1].linear(torch.empty(1, 8, device=FIRST)).device == FIRST
 
 
 def test_a_fake_gpu_refuses_what_lies_on_another(monkeypatch):

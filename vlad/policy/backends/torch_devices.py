@@ -1,9 +1,9 @@
 """Which devices torch runs a model on: one, or several by the names of its modules.
 
 With several, a model that is too large for one GPU is shared by some: each named module lies on its own
-device, what it takes is brought there, and what it gives is brought back to where its surroundings lie. One
-observation is under way at a time, so that the devices work one after the other: this is for memory, not for
-speed. Schedules that keep all stages of a pipeline busy need many observations at once.
+device, what it takes is brought there, and what it gives is brought back. One observation is under way at a
+time, so that the devices work one after the other: this is for memory, not for speed. The schedules of
+torch.distributed.pipelining keep all stages busy with many observations at once, and need a process for each.
 """
 
 from __future__ import annotations
@@ -54,28 +54,37 @@ def place(network: nn.Module, home: torch.device, devices: Mapping[str, torch.de
         raise ValueError(f"has no module {', '.join(unknown)}, but {', '.join(_largest(modules))}")
     for name, module in modules.items():
         # One by one: all of the network might be too much for its home.
-        _lay(module, _device_within(name, devices) or home)
-    for name, device in devices.items():
-        _bring(modules[name], device, _device_within(name.rpartition(".")[0], devices) or home)
+        device = _device_within(name, devices)
+        holds = _lay(module, device or home)
+        if device is not None and (holds or name in devices):
+            _bring(module, device)
     return ", ".join([str(home), *(f"{name} on {device}" for name, device in devices.items())])
 
 
-def _lay(module: nn.Module, device: torch.device) -> None:
-    """The module's own tensors, and what the graph of an exported one makes, on the device."""
+def _lay(module: nn.Module, device: torch.device) -> bool:
+    """The module's own tensors, and what its graph makes, on the device; whether it has any."""
     module._apply(lambda tensor: tensor.to(device), recurse=False)  # type: ignore[no-untyped-call]
     for node in getattr(getattr(module, "graph", None), "nodes", ()):
         if "device" in node.kwargs:
             node.update_kwarg("device", device)
+    return any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False)))
 
 
-def _bring(module: nn.Module, device: torch.device, around: torch.device) -> None:
-    """Let what the module takes be brought to its device, and what it gives to where it is used."""
+def _bring(module: nn.Module, device: torch.device) -> None:
+    """Let what the module takes be brought to its device, and what it gives to where that came from.
 
-    def bring(_: nn.Module, positional: Any, named: Any) -> Any:
-        return _moved(positional, device), _moved(named, device)
+    Within a module on the same device nothing moves. Policies also call parts of a module by themselves.
+    """
+    run = module.forward
 
-    module.register_forward_pre_hook(bring, with_kwargs=True)
-    module.register_forward_hook(lambda _, given, result: _moved(result, around))
+    def forward(*positional: Any, **named: Any) -> Any:
+        given = (positional, named)
+        came_from = [leaf.device for leaf in pytree.tree_leaves(given) if isinstance(leaf, torch.Tensor)]
+        positional, named = _moved(given, device)
+        result = run(*positional, **named)
+        return _moved(result, came_from[0]) if came_from else result
+
+    module.forward = forward
 
 
 def _moved(tree: Any, device: torch.device) -> Any:
