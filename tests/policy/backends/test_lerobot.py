@@ -163,7 +163,9 @@ def test_the_manifest_can_turn_the_units_of_the_training_into_the_robot_s(bundle
 def test_nothing_is_fetched_although_the_config_asks_for_it(bundle, monkeypatch):
     weights = "ResNet18_Weights.IMAGENET1K_V1"
     folder = bundle(
-        spoil=edit("config.json", lambda values: values.update(pretrained_backbone_weights=weights))
+        spoil=edit(
+            "config.json", lambda values: values.update(pretrained_backbone_weights=weights, device="cuda")
+        )
     )
 
     def refuse(*_):

@@ -88,9 +88,9 @@ class LerobotBackend:
         self._device = device_of(model)
         self._half = _autocast(model)
         try:
-            self._config = _config(model, self._device)
+            self._config = _config(model)
             self._policy = _policy(model, self._config)
-            self._before, self._after = _processors(model, self._config)
+            self._before, self._after = _processors(model, self._config, self._device)
             placed = place(self._policy, self._device, devices_of(model))
         except _FAILURES as error:
             raise BackendError(
@@ -127,7 +127,7 @@ class LerobotBackend:
 
     def _predict(self, inputs: Tensors) -> Tensor:
         """The chunk (1, H, D) as the model gives it, without its normalisation undone."""
-        given = {name: _given(name, array) for name, array in inputs.items()}
+        given = {name: _given(array) for name, array in inputs.items()}
         prefix, committed = given.pop(_PREFIX, None), int(given.pop(_COMMITTED, 0))
         batch = self._before(given if prefix is None else {**given, "action": prefix})
         prefix = batch.pop("action")
@@ -135,7 +135,8 @@ class LerobotBackend:
             batch = self._remembered(batch)
         chunking = {}
         if prefix is not None and committed:
-            chunking = {_PREFIX: prefix[:, :committed], _COMMITTED: committed}
+            # Rows that are not committed are not all known: nothing is asked of them.
+            chunking = {_PREFIX: prefix[:, :committed], _COMMITTED: committed, "execution_horizon": committed}
         chunk: Tensor = self._policy.predict_action_chunk(batch, **chunking)
         return chunk
 
@@ -156,14 +157,17 @@ def load(model: Model) -> LerobotBackend:
     return LerobotBackend(model)
 
 
-def _config(model: Model, device: torch.device) -> Any:
-    """The policy's own config, without anything that would be fetched: the weights have all of it."""
+def _config(model: Model) -> Any:
+    """The policy's own config, without anything that would be fetched: the weights have all of it.
+
+    The policy is made on the CPU, since all of it might be too much for any other device.
+    """
     values = read_json(model.path.parent / CONFIG)
     kind = values.pop("type")
     importlib.import_module(f"lerobot.policies.{kind}.modeling_{kind}")
     importlib.import_module(f"lerobot.policies.{kind}.processor_{kind}")
     config: Any = draccus.decode(PreTrainedConfig.get_choice_class(kind), values)
-    config.device = str(device)
+    config.device = "cpu"
     if hasattr(config, "pretrained_backbone_weights"):
         config.pretrained_backbone_weights = None
     if hasattr(config, "vlm_model_name"):
@@ -186,10 +190,10 @@ def _policy(model: Model, config: Any) -> Any:
     return policy.eval().requires_grad_(False)
 
 
-def _processors(model: Model, config: Any) -> tuple[Any, Any]:
+def _processors(model: Model, config: Any, device: torch.device) -> tuple[Any, Any]:
     """What stands before and behind the policy, on its device and without anything to fetch."""
     folder = model.path.parent
-    own: dict[str, dict[str, Any]] = {"device_processor": {"device": config.device}}
+    own: dict[str, dict[str, Any]] = {"device_processor": {"device": str(device)}}
     if (language := language_model(folder)) is not None:
         own["tokenizer_processor"] = {"tokenizer_name": str(language)}
     steps = {step["registry_name"] for step in read_json(folder / PREPROCESSOR)["steps"]}
@@ -249,7 +253,7 @@ def _outputs(config: Any) -> dict[str, TensorSpec]:
     return {"action": TensorSpec("float32", (1, getattr(config, "chunk_size", None), width))}
 
 
-def _given(name: str, array: Any) -> Any:
+def _given(array: Any) -> Any:
     """A text as it is; a picture's channels first, 0 to 1; all else as it is."""
     if array.dtype == object:
         return list(array)
@@ -261,4 +265,6 @@ def _autocast(model: Model) -> torch.dtype | None:
     """The half float to compute in; None: as the policy itself says."""
     if model.precision == "int8":
         raise BackendError(f"{model.path}: LeRobot's policies have no int8; use float32 or bfloat16")
+    if model.precision == "float32":
+        torch.backends.cudnn.allow_tf32 = False
     return _HALF.get(model.precision)
