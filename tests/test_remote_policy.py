@@ -13,28 +13,32 @@ from tools.benchmarks.rig import ROOT, rig, write_remote_policy
 from vlad.driver import CommandReceiver
 from vlad.messages import CommandMode
 
-SCHEMES = {"openpi": ("ws",), "groot": ("tcp",), "kserve": ("http", "grpc")}
+KINDS = {
+    "openpi": "ws",
+    "groot": "tcp",
+    "groot-n1.5": "tcp",
+    "kserve-http": "http",
+    "kserve-grpc": "grpc",
+}
 PATIENT_S = 20.0
 
 
 class Served:
     """A daemon on a bundle for a policy server, the server itself, a camera, and a motor driver."""
 
-    def __init__(self, made, kind, scheme):
-        self.made, self.kind, self.scheme = made, kind, scheme
+    def __init__(self, made, kind):
+        self.made, self.kind = made, kind
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.server = None
+        folder, backend = made.folder / "models" / "bench", kind.removesuffix("-http").removesuffix("-grpc")
         made.policy |= {
-            "bundle": str(write_remote_policy(made.folder / "models" / "bench", kind, "camera", (48, 64))),
-            "server": {"address": f"{scheme}://127.0.0.1:{self.port}"},
+            "bundle": str(write_remote_policy(folder, backend, "camera", (48, 64))),
+            "server": {"address": f"{KINDS[kind]}://127.0.0.1:{self.port}"},
         }
 
     def serve(self, *options):
-        module, kind = "tools.benchmarks.policy_server", self.kind
-        if kind == "kserve":
-            module, kind = "tests.policy.backends.kserve_server", self.scheme
-        words = [sys.executable, "-m", module, kind, str(self.port), *options]
+        words = [sys.executable, "-m", "tools.policy_servers", self.kind, str(self.port), *options]
         self.server = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT)
         self.made.processes.append(self.server)
         assert self.server.stdout.readline() == b"listening\n"
@@ -67,10 +71,10 @@ class Served:
         self.await_command(CommandMode.RUN)
 
 
-@pytest.fixture(params=[(kind, scheme) for kind in SCHEMES for scheme in SCHEMES[kind]], ids="-".join)
+@pytest.fixture(params=KINDS)
 def served(request):
     with rig(CAMERA, realtime=UNLOCKED) as made:
-        served = Served(made, *request.param)
+        served = Served(made, request.param)
         with CommandReceiver(made.commands) as made.motor:
             try:
                 yield served
@@ -157,7 +161,8 @@ def test_without_an_address_the_bundle_is_refused_with_what_to_write(served):
     served.start()
     status = served.made.call("status")
     assert status["policy"]["state"] == "refused"
-    example = f'write [policy.server] with address = "{SCHEMES[served.kind][0]}://HOST:PORT"'
+    scheme = KINDS[served.kind].replace("grpc", "http")
+    example = f'write [policy.server] with address = "{scheme}://HOST:PORT"'
     assert example in status["policy"]["error"]
 
 

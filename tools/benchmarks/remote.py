@@ -29,9 +29,9 @@ from websockets.sync.client import connect
 
 from tools.benchmarks.report import Report, Target, at_least, at_most, machine, percentiles
 from tools.benchmarks.rig import ROOT, rig, write_remote_policy
-from vlad.config import ServerSettings
 from vlad.messages import Command, CommandMode, Heartbeat
 from vlad.policy.backends import Model, groot, load_backend, openpi
+from vlad.server_settings import ServerSettings
 from vlad.wire import decode_command, decode_heartbeat
 
 KINDS = ("openpi", "groot")

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from vlad.config import ServerSettings
+from vlad.server_settings import ServerSettings
 
 # ONNX Runtime reports what it runs to its maker over the network, from a thread in this process, unless this
 # is set before it is imported. A robot's daemon talks to nobody whom its owner did not name.
@@ -27,11 +27,12 @@ BACKENDS: dict[str, str] = {
     "tensorrt": "vlad.policy.backends.tensorrt",
     "openpi": "vlad.policy.backends.openpi",
     "groot": "vlad.policy.backends.groot",
+    "groot-n1.5": "vlad.policy.backends.groot_n15",
     "kserve": "vlad.policy.backends.kserve",
 }
 """The `backend` of a bundle -> the module that has it."""
 
-REMOTE: frozenset[str] = frozenset({"openpi", "groot", "kserve"})
+REMOTE: frozenset[str] = frozenset({"openpi", "groot", "groot-n1.5", "kserve"})
 """Those of them whose model runs on a server: their bundles have no model file."""
 
 LOCKING: frozenset[str] = frozenset({"torch"})

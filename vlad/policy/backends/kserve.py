@@ -2,10 +2,10 @@
 Server, and what is served by it with KServe or Ray Serve.
 
 The model on the server is that of the bundle's name, and of the version that the server prefers; an address
-with a path says otherwise: http://HOST:PORT/v2/models/NAME/versions/V, or the same behind grpc://. Inputs and
-outputs have the bundle's names, and the batch axis of 1. gRPC packs all numbers as they are; over HTTP only
-servers with the extension "binary_tensor_data" take them so, and others as text, which costs tens of
-milliseconds a picture.
+with a path says otherwise: http://HOST:PORT/v2/models/NAME/versions/V, or the same behind grpc://, https://
+or grpcs://. Inputs and outputs have the bundle's names, and the batch axis of 1. gRPC packs all numbers as
+they are; over HTTP only servers with the extension "binary_tensor_data" take them so, and others as text,
+which costs tens of milliseconds a picture.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from vlad.config import ServerSettings
 from vlad.policy.backends import BackendError, Description, Model, ServerLost, Tensors, TensorSpec
 from vlad.policy.backends.kserve_http import HttpLink
 from vlad.policy.backends.kserve_tensors import Link, Place, ServerFailed
 from vlad.policy.backends.remote import Deadline, Refused, no_answer, read_token, server_of
+from vlad.policy.backends.tls import tls_of, unreachable
+from vlad.server_settings import ServerSettings
 
 _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/?")
 
@@ -32,7 +33,7 @@ class KserveBackend:
 
     def __init__(self, model: Model) -> None:
         """BackendError where the settings do not lead to a server. The server need not be there yet."""
-        self._settings = server_of(model, "kserve", ("http", "grpc"))
+        self._settings = server_of(model, "kserve", ("http", "https", "grpc", "grpcs"))
         self._outputs = model.outputs
         self._link = _link(self._settings, place_of(self._settings.address, model.name))
         self._axes: dict[str, int] = {}
@@ -79,8 +80,7 @@ class KserveBackend:
         except TimeoutError as error:
             raise no_answer(self._settings) from error
         except OSError as error:
-            said = error.strerror or error
-            raise ServerLost(f"{address}: {said}; see whether the policy server runs") from error
+            raise unreachable(self._settings, error.strerror or error) from error
         except Refused as error:
             raise ServerLost(f"{address}: its answer {error}") from error
         except ServerFailed as error:
@@ -109,10 +109,10 @@ def place_of(address: str, name: str) -> Place:
 
 
 def _link(settings: ServerSettings, place: Place) -> Link:
-    token = read_token(settings)
-    if settings.address.startswith("http:"):
-        return HttpLink(place, token)
+    token, tls = read_token(settings), tls_of(settings)
+    if settings.address.startswith("http"):
+        return HttpLink(place, token, tls)
     # Only here: over HTTP it works without these packages.
     from vlad.policy.backends.kserve_grpc import GrpcLink
 
-    return GrpcLink(place, token, settings.timeout_s)
+    return GrpcLink(place, token, settings)

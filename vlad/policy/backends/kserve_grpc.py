@@ -33,6 +33,8 @@ from vlad.policy.backends.kserve_tensors import (
     unpack,
 )
 from vlad.policy.backends.remote import LARGEST_ANSWER, Deadline, Refused, wanted
+from vlad.policy.backends.tls import trusted
+from vlad.server_settings import ServerSettings
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _OPTIONS = (
@@ -119,9 +121,10 @@ _CLASSES = _classes()
 class GrpcLink:
     """A channel that is kept from one question to the next."""
 
-    def __init__(self, place: Place, token: str, timeout_s: float) -> None:
+    def __init__(self, place: Place, token: str, settings: ServerSettings) -> None:
         self._place = place
-        self._options = (*_OPTIONS, ("grpc.keepalive_timeout_ms", math.ceil(timeout_s * 1000)))
+        self._options = (*_OPTIONS, ("grpc.keepalive_timeout_ms", math.ceil(settings.timeout_s * 1000)))
+        self._credentials = _credentials(settings) if settings.is_secure else None
         self._headers = (("authorization", f"Bearer {token}"),) if token else ()
         self._channel: Any = None
 
@@ -152,7 +155,12 @@ class GrpcLink:
 
     def _ask(self, method: str, question: Any, deadline: Deadline) -> Any:
         if self._channel is None:
-            self._channel = grpc.insecure_channel(self._place.authority, self._options)
+            where, options, credentials = self._place.authority, self._options, self._credentials
+            self._channel = (
+                grpc.secure_channel(where, credentials, options)
+                if credentials
+                else grpc.insecure_channel(where, options)
+            )
         try:
             call = self._channel.unary_unary(_SERVICE + method).future(
                 question.SerializeToString(), timeout=deadline.left_s(), metadata=self._headers
@@ -169,6 +177,14 @@ class GrpcLink:
                 case code:
                     raise ServerFailed(f"{code.name}: {error.details()}") from error
         return parsed(f"{method}Response", data)
+
+
+def _credentials(settings: ServerSettings) -> Any:
+    """What gRPC checks the server's certificate with, and shows; the files have been found to be good."""
+    key, certificate = (
+        file.read_bytes() if file else None for file in (settings.key_file, settings.certificate_file)
+    )
+    return grpc.ssl_channel_credentials(trusted(settings), key, certificate)
 
 
 def parsed(name: str, data: bytes) -> Any:

@@ -16,6 +16,7 @@ import io
 import json
 import re
 import socket
+import ssl
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +35,7 @@ from vlad.policy.backends.kserve_tensors import (
     unpack,
 )
 from vlad.policy.backends.remote import LARGEST_ANSWER, Deadline, Refused, wanted
+from vlad.policy.backends.tls import connect
 
 _HEAD_LENGTH = "Inference-Header-Content-Length"
 
@@ -41,10 +43,11 @@ _HEAD_LENGTH = "Inference-Header-Content-Length"
 class HttpLink:
     """A connection that is kept from one question to the next."""
 
-    def __init__(self, place: Place, token: str) -> None:
+    def __init__(self, place: Place, token: str, tls: ssl.SSLContext | None) -> None:
         version = f"/versions/{quote(place.version, safe='')}" if place.version else ""
         self._path = f"/v2/models/{quote(place.model, safe='')}{version}"
         self._place = place
+        self._tls = tls
         self._headers = {"Host": place.authority} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._socket: socket.socket | None = None
         self._binary: bool | None = None
@@ -85,7 +88,7 @@ class HttpLink:
         was_kept = self._socket is not None
         try:
             return self._exchange(method, path, headers, parts, deadline)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             if not was_kept:
                 raise
             self._hang_up()
@@ -122,9 +125,7 @@ class HttpLink:
         if self._socket is not None and not _is_quiet(self._socket):
             self._hang_up()
         if self._socket is None:
-            where = (self._place.host, self._place.port)
-            self._socket = socket.create_connection(where, deadline.left_s())
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket = connect(self._place.host, self._place.port, self._tls, deadline)
         return self._socket
 
     def _hang_up(self) -> None:
@@ -229,8 +230,8 @@ def _is_quiet(connection: socket.socket) -> bool:
     """Whether the connection stands and nothing waits: what the server said unasked is nobody's answer."""
     try:
         connection.settimeout(0)
-        connection.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
+        connection.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
         return True
     except OSError:
         return False

@@ -8,7 +8,6 @@ keys b"__ndarray__", b"data", b"dtype" and b"shape", a number one with b"__npgen
 
 from __future__ import annotations
 
-import ssl
 from typing import Any
 
 import msgpack
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
-from vlad.config import ServerSettings
 from vlad.policy.backends import BackendError, Model, ServerLost, Tensors
 from vlad.policy.backends.remote import (
     Deadline,
@@ -30,6 +28,7 @@ from vlad.policy.backends.remote import (
     unpack,
     wanted,
 )
+from vlad.policy.backends.tls import tls_of, unreachable
 from vlad.policy.backends.websocket import ConnectionLost, WebSocket
 
 
@@ -42,7 +41,11 @@ class OpenpiBackend:
         self._outputs = model.outputs
         token = read_token(self._settings)
         self._headers = {"Authorization": f"Api-Key {token}"} if token else {}
-        self._tls = _tls(self._settings)
+        self._tls = tls_of(self._settings)
+        try:
+            parse_uri(self._settings.address)
+        except InvalidURI as error:
+            raise BackendError(f"policy.server.address: {error}") from error
         self._link: WebSocket | None = None
 
     def describe(self) -> None:
@@ -67,7 +70,7 @@ class OpenpiBackend:
         except TimeoutError as error:
             raise no_answer(self._settings) from error
         except ConnectionLost as error:
-            raise ServerLost(f"{address}: {error}; see whether the policy server runs") from error
+            raise unreachable(self._settings, error) from error
         except Refused as error:
             raise ServerLost(f"{address}: its answer {error}") from error
         finally:
@@ -101,20 +104,6 @@ class OpenpiBackend:
 def load(model: Model) -> OpenpiBackend:
     """Get ready to ask a server; BackendError where the settings name none."""
     return OpenpiBackend(model)
-
-
-def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
-    """What checks the server's certificate, for wss://."""
-    try:
-        if not parse_uri(settings.address).secure:
-            return None
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except InvalidURI as error:
-        raise BackendError(f"policy.server.address: {error}") from error
-    except OSError as error:
-        raise BackendError(
-            f"{settings.ca_file}: holds no certificates ({error}); policy.server.ca_file names a PEM file"
-        ) from error
 
 
 def pack(inputs: Tensors) -> bytes:

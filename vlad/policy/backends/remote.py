@@ -16,8 +16,8 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from vlad.config import ServerSettings
 from vlad.policy.backends import BackendError, Model, ServerLost
+from vlad.server_settings import ServerSettings
 
 LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes. A chunk has some thousand numbers; this leaves room for what a server may add to it."""
