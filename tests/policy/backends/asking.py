@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
-from tools.benchmarks.rig import ROOT
 from tools.policy_servers.groot import GrootServer
 from tools.policy_servers.kserve import Served
 from tools.policy_servers.kserve_grpc import GrpcServer
 from tools.policy_servers.kserve_http import HttpServer
 from tools.policy_servers.openpi import OpenpiServer
+from tools.policy_servers.process import ServerProcess
 from vlad.policy.backends import Model, load_backend
 from vlad.server_settings import ServerSettings
 
@@ -84,7 +80,7 @@ PROTOCOLS = (
 
 
 @contextlib.contextmanager
-def asking(backend, address, *outputs, timeout_s=20.0, pictures=(), **settings):
+def asking(backend, address, *outputs, timeout_s=20.0, **settings):
     """A backend that asks the server there, of a bundle that is called "pi"."""
     server = ServerSettings(address=address, timeout_s=timeout_s, **settings)
     model = Model(Path("models/pi/1"), "float32", outputs, 1, server=server, name="pi")
@@ -97,18 +93,10 @@ def asking(backend, address, *outputs, timeout_s=20.0, pictures=(), **settings):
 
 @contextlib.contextmanager
 def process(protocol, identity=None):
-    """The address of a server in a process of its own, and its process id."""
-    port = free_port()
-    words = [sys.executable, "-m", "tools.policy_servers", protocol.kind, str(port)]
-    words += ["--certificate", identity.certificate, "--key", identity.key] if identity else []
-    with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT) as server:
-        try:
-            assert server.stdout.readline() == b"listening\n"
-            model = "/v2/models/bench" if protocol.backend == "kserve" else ""
-            yield f"{protocol.schemes[-1 if identity else 0]}://127.0.0.1:{port}{model}", server.pid
-        finally:
-            os.kill(server.pid, signal.SIGCONT)
-            server.kill()
+    """A server in a process of its own, and its address."""
+    with ServerProcess(protocol.kind, identity) as server:
+        server.start()
+        yield server, server.address + ("/v2/models/bench" if protocol.backend == "kserve" else "")
 
 
 def free_port():

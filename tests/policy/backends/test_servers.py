@@ -1,7 +1,6 @@
 """What holds for a policy on a server, whichever protocol it speaks."""
 
 import contextlib
-import os
 import signal
 import threading
 
@@ -90,18 +89,18 @@ def test_a_late_answer_is_never_taken_for_that_to_a_newer_question(protocol, ser
 
 @pytest.mark.parametrize("inputs", ["small", "large"])
 def test_a_frozen_server_holds_neither_a_question_nor_the_end_up(protocol, inputs):
-    with process(protocol) as (address, pid):
-        held_up_by_nothing(protocol, address, pid, PICTURE if inputs == "small" else LARGE)
+    with process(protocol) as (server, address):
+        held_up_by_nothing(protocol, address, server, PICTURE if inputs == "small" else LARGE)
 
 
-def held_up_by_nothing(protocol, address, pid, picture, **settings):
+def held_up_by_nothing(protocol, address, server, picture, **settings):
     with asking(protocol.backend, address, protocol.plan, timeout_s=1.0, **settings) as backend:
         backend.run({protocol.camera: PICTURE})
-        os.kill(pid, signal.SIGSTOP)
+        server.send(signal.SIGSTOP)
         for _ in range(2):
             with pytest.raises(ServerLost, match="no answer within 1 s"):
                 backend.run({protocol.camera: picture})
-        os.kill(pid, signal.SIGCONT)
+        server.send(signal.SIGCONT)
         backend.run({protocol.camera: PICTURE})
 
 

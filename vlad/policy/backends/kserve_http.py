@@ -37,7 +37,7 @@ from vlad.policy.backends.kserve_tensors import (
 from vlad.policy.backends.remote import LARGEST_ANSWER, Deadline, Refused, wanted
 from vlad.policy.backends.tls import connect
 
-_HEAD_LENGTH = "Inference-Header-Content-Length"
+HEAD_LENGTH = "Inference-Header-Content-Length"
 
 
 class HttpLink:
@@ -63,7 +63,7 @@ class HttpLink:
         parts = question(inputs, outputs, self._binary)
         headers = {"Content-Type": "application/json"}
         if self._binary:
-            headers = {"Content-Type": "application/octet-stream", _HEAD_LENGTH: str(len(parts[0]))}
+            headers = {"Content-Type": "application/octet-stream", HEAD_LENGTH: str(len(parts[0]))}
         return read(*self._ask("POST", f"{self._path}/infer", headers, parts, deadline), outputs)
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class HttpLink:
             self._hang_up()
         if answer.status != 200:
             raise ServerFailed(_complaint(data, f"{answer.status} {answer.reason}"))
-        return answer.getheader(_HEAD_LENGTH), data
+        return answer.getheader(HEAD_LENGTH), data
 
     def _connected(self, deadline: Deadline) -> socket.socket:
         """The connection, if it still stands and nothing waits on it; else a new one."""
@@ -173,7 +173,7 @@ def question(inputs: Tensors, outputs: tuple[str, ...], binary: bool) -> list[By
 def read(head_length: str | None, data: bytes, outputs: tuple[str, ...]) -> Tensors:
     """Those outputs from an answer to `question`, as numbers in the JSON or as bytes behind it."""
     if head_length is not None and not re.fullmatch("[0-9]{1,9}", head_length):
-        raise Refused(f"has a header {_HEAD_LENGTH} of {head_length!r:.40}")
+        raise Refused(f"has a header {HEAD_LENGTH} of {head_length!r:.40}")
     at = len(data) if head_length is None else int(head_length)
     found: dict[str, tuple[dict[str, Any], Bytes | None]] = {}
     rest = memoryview(data)[at:]
