@@ -3,16 +3,18 @@
 import sys
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
 from tests.policy.backends.asking import STATE, asking, free_port
-from tests.policy.bundles import image_input, laser_input, manifest
+from tests.policy.bundles import image_input, laser_input, manifest, observations, sample
 from tools.policy_servers.kserve import Served
 from tools.policy_servers.kserve_grpc import GrpcServer
 from tools.policy_servers.kserve_http import HttpServer
 from vlad.clock import SystemClock
 from vlad.config import PathSettings, PolicySettings
+from vlad.messages import Image
 from vlad.policy.backends import BackendError, ServerLost, TensorSpec
 from vlad.policy.backends.kserve_tensors import Place
 from vlad.policy.backends.remote import LARGEST_ANSWER
@@ -149,11 +151,11 @@ def policy_of(tmp_path):
     """Opens a bundle "tiny" with the server at this address."""
     folder = tmp_path / "tiny"
     folder.mkdir()
-    values = manifest(backend="kserve", inputs=[image_input(), laser_input()]) | {"model": None}
-    write_manifest(folder, values)
     opened = []
 
-    def start(address):
+    def start(address, **image):
+        inputs = [image_input(**image), laser_input()]
+        write_manifest(folder, manifest(backend="kserve", inputs=inputs) | {"model": None})
         server = ServerSettings(address=address, timeout_s=20.0)
         clock, settings = SystemClock(), PolicySettings(server=server)
         policy = open_policy(
@@ -214,3 +216,55 @@ def test_a_server_that_comes_later_is_compared_with_the_bundle_before_it_is_reli
     other.outputs = FITS["outputs"]
     policy.try_out()
     assert len(other.seen) == 1
+
+
+# pictures as files ----------------------------------------------------------------------------------------
+
+JPEG = {"dtype": "uint8", "shape": [1, 24, 32, 3], "encode": "jpeg", "quality": 95, "mean": [], "std": []}
+
+
+@pytest.mark.parametrize(
+    ("kind_there", "shape", "sent"),
+    [
+        ("BYTES", [1], (1,)),
+        ("BYTES", [-1, 1], (1, 1)),
+        ("UINT8", [-1], None),
+        ("UINT8", [-1, -1], None),
+        ("UINT8", [1, -1], None),
+        ("FP32", [-1, 24, 32, 3], (1,)),
+        ("UINT8", [1, -1, -1, 3], (1,)),
+    ],
+)
+def test_a_picture_is_sent_as_a_jpeg_file_in_the_form_that_the_model_takes(
+    serve, policy_of, kind_there, shape, sent
+):
+    served = tiny(inputs=FITS["inputs"] | {"image": (kind_there, shape)})
+    policy = policy_of(serve(served), **JPEG)
+    rgb = np.zeros((24, 32, 3), np.uint8)
+    rgb[:, :16] = 250, 100, 20
+    policy.infer(observations() | {"camera": sample("camera", Image("rgb8", rgb))})
+    first, last = served.seen[0]["image"], served.seen[-1]["image"]
+    if sent is None:
+        assert (last.dtype, last.ndim) == (np.uint8, len(shape))
+    else:
+        assert last.shape == sent
+    files = [array.tobytes() if sent is None else array.item() for array in (first, last)]
+    black, seen = (cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR) for file in files)
+    assert black.max() == 0
+    assert np.abs(seen[:, :14, ::-1].astype(int) - rgb[:, :14]).max() < 8
+
+
+@pytest.mark.parametrize("there", [("FP32", [-1]), ("UINT8", [2, -1]), ("BYTES", [2]), ("FP32", [1, 24, 32])])
+def test_a_model_that_takes_no_picture_there_is_none_for_a_jpeg_file(serve, policy_of, there):
+    with pytest.raises(BundleRefused, match=r"input 'image': (is|has)"):
+        policy_of(serve(tiny(inputs=FITS["inputs"] | {"image": there})), **JPEG)
+
+
+def test_a_server_that_takes_no_bytes_over_http_is_sent_no_jpeg_file(policy_of):
+    served = tiny(inputs=FITS["inputs"] | {"image": ("BYTES", [1])})
+    served.takes_bytes = False
+    server = HttpServer(served)
+    assert "lacks binary_tensor_data, without which it can be sent no JPEG" in (
+        policy_of(server.address, **JPEG).lost
+    )
+    server.close()

@@ -35,6 +35,10 @@ BACKENDS: dict[str, str] = {
 REMOTE: frozenset[str] = frozenset({"openpi", "groot", "groot-n1.5", "kserve"})
 """Those of them whose model runs on a server: their bundles have no model file."""
 
+READS_JPEG: frozenset[str] = frozenset({"kserve"})
+"""Those of them that can be sent a picture as a JPEG file. openpi's policies take arrays, and GR00T's servers
+insist on uint8 arrays."""
+
 LOCKING: frozenset[str] = frozenset({"torch"})
 """Those of them that hold Python's lock while they read a model: for each tensor, or for all of the file; a
 hundred megabytes take 80 ms."""
@@ -88,6 +92,8 @@ class Model:
     """Where the model runs, for the backends in REMOTE; `path` is the bundle's folder then."""
     name: str = ""
     """The bundle's: what a server with several models calls the one to run."""
+    jpeg: frozenset[str] = frozenset()
+    """The inputs that are JPEG files, for the backends in READS_JPEG."""
 
 
 @dataclass(frozen=True, slots=True)

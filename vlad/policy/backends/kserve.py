@@ -13,8 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vlad.policy.backends import BackendError, Description, Model, ServerLost, Tensors, TensorSpec
 from vlad.policy.backends.kserve_http import HttpLink
@@ -26,6 +29,7 @@ from vlad.server_settings import ServerSettings
 _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/?")
 
 _T = TypeVar("_T")
+_Shaped: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 class KserveBackend:
@@ -36,22 +40,20 @@ class KserveBackend:
         self._settings = server_of(model, "kserve", ("http", "https", "grpc", "grpcs"))
         self._outputs = model.outputs
         self._link = _link(self._settings, place_of(self._settings.address, model.name))
-        self._axes: dict[str, int] = {}
-        """So many axes the server's model wants its texts with."""
+        self._jpeg = model.jpeg
+        self._shaped: dict[str, _Shaped] = {}
+        """What the server's model wants of those texts and files that it does not want as (1,) BYTES."""
 
     def describe(self) -> Description:
         """What the server says of its model; ServerLost where it is not there.
 
-        A text has as many axes as the model wants, so those are not compared.
+        A text or file can be sent as the model wants it, so that is not compared.
         """
         said = self._ask(lambda deadline: self._link.metadata(deadline))
-        texts = {
-            name: spec.shape
-            for name, spec in said.inputs.items()
-            if spec.dtype == "object" and spec.shape is not None and {*spec.shape} <= {1, None}
-        }
-        self._axes = {name: len(shape) for name, shape in texts.items()}
-        return replace(said, inputs={**said.inputs, **dict.fromkeys(texts, TensorSpec("object", (1,)))})
+        found = {name: _shaped(spec, name in self._jpeg) for name, spec in said.inputs.items()}
+        self._shaped = {name: shaped for name, shaped in found.items() if shaped is not None}
+        alike = dict.fromkeys(self._shaped, TensorSpec("object", (1,)))
+        return replace(said, inputs={**said.inputs, **alike})
 
     def warm_up(self, inputs: Tensors) -> None:
         self.run(inputs)
@@ -59,7 +61,7 @@ class KserveBackend:
     def run(self, inputs: Tensors) -> Tensors:
         """The server's answer; ServerLost where there is none in time, or none that can be used."""
         shaped = {
-            name: array.reshape((1,) * self._axes[name]) if name in self._axes else array
+            name: self._shaped[name](array) if name in self._shaped else array
             for name, array in inputs.items()
         }
         return self._ask(lambda deadline: self._link.infer(shaped, self._outputs, deadline))
@@ -88,6 +90,24 @@ class KserveBackend:
         finally:
             if answer is None:
                 self.close()
+
+
+def _shaped(spec: TensorSpec, is_jpeg: bool) -> _Shaped | None:
+    """How a text or a JPEG file, (1,), is made what the server says of the input; None: it is not to be.
+
+    Texts are BYTES with any number of axes. A file is that too where the model decodes it, or the uint8 (1,
+    N) of Triton's DALI; a model with an input of pixels is sent a file by OpenVINO Model Server's rule: (1,).
+    """
+    if spec.shape is None:
+        return None
+    axes, ones = len(spec.shape), {*spec.shape} <= {1, None}
+    if spec.dtype == "object" and ones:
+        return lambda array: array.reshape((1,) * axes)
+    if is_jpeg and spec.dtype == "uint8" and ones and spec.shape[-1:] == (None,):
+        return lambda array: np.frombuffer(array[0], np.uint8).reshape((1,) * (axes - 1) + (-1,))
+    if is_jpeg and axes == 4:
+        return lambda array: array
+    return None
 
 
 def load(model: Model) -> KserveBackend:

@@ -60,6 +60,8 @@ class HttpLink:
     def infer(self, inputs: Tensors, outputs: tuple[str, ...], deadline: Deadline) -> Tensors:
         if self._binary is None:
             self._binary = self._takes_bytes(deadline)
+        if not self._binary and any(isinstance(array.flat[0], bytes) for array in inputs.values()):
+            raise Refused("to what it can do lacks binary_tensor_data, without which it can be sent no JPEG")
         parts = question(inputs, outputs, self._binary)
         headers = {"Content-Type": "application/json"}
         if self._binary:
