@@ -38,9 +38,9 @@ class OpenpiServer:
         self._answer = answer
         self._token = token
         self._turn = threading.Lock()
-        options = {"compression": None, "max_size": None, "close_timeout": 0.1} | options
+        usual = {"compression": None, "max_size": None, "close_timeout": 0.1, "process_request": self._admit}
         context = tls.context() if tls else None
-        self._server: Server = serve(self._talk, "127.0.0.1", port, ssl=context, **options)
+        self._server: Server = serve(self._talk, "127.0.0.1", port, ssl=context, **usual | options)
         scheme = "wss" if tls else "ws"
         self.address = f"{scheme}://127.0.0.1:{self._server.socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)

@@ -180,6 +180,15 @@ def test_an_answer_that_is_none_is_refused(says, answer, said):
     assert str(lost.value).startswith(address)
 
 
+def test_an_answer_that_is_no_map_of_actions_is_none_of_n1_5(says):
+    address = says(msgpack.packb([{"action.arm": 1}, {}]))
+    with (
+        asking("groot-n1.5", address, "action.arm") as backend,
+        pytest.raises(ServerLost, match=r"is no map of actions; is it a GR00T server of N1.5\?"),
+    ):
+        backend.run({"state.arm": STATE})
+
+
 def test_an_answer_that_is_no_msgpack_is_refused(says):
     with asking("groot", says(b"\xc1"), "arm") as backend, pytest.raises(ServerLost, match="is not msgpack"):
         backend.run({"state.arm": STATE})

@@ -14,7 +14,8 @@ from tests.policy.backends.asking import STATE, asking, spoilt
 from tools.policy_servers.kserve import Served
 from tools.policy_servers.kserve_http import HttpServer
 from vlad.policy.backends import ServerLost, kserve_http
-from vlad.policy.backends.remote import Deadline, Refused
+from vlad.policy.backends.deadline import Deadline
+from vlad.policy.backends.remote import Refused
 
 PLAN = np.arange(8, dtype=np.float32).reshape(1, 4, 2)
 

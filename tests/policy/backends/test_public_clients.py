@@ -17,9 +17,12 @@ PICTURE = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
 def test_openpi_s_client_is_answered():
     client = pytest.importorskip("openpi_client.websocket_client_policy")
     seen = []
-    server = OpenpiServer(
-        lambda saw: seen.append(saw) or {"actions": PLAN[0], "told": saw["prompt"]}, token="secret"
-    )
+
+    def answer(saw):
+        seen.append(saw)
+        return {"actions": PLAN[0], "told": saw["prompt"]}
+
+    server = OpenpiServer(answer, token="secret")
     host, _, port = server.address.rpartition(":")
     policy = client.WebsocketClientPolicy(host, int(port), api_key="secret")
     assert policy.get_server_metadata() == {"robot": "bench"}

@@ -23,14 +23,16 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from vlad.policy.backends import Model, ServerLost, Tensors
+from vlad.policy.backends import Model, Tensors
+from vlad.policy.backends.deadline import Deadline
 from vlad.policy.backends.remote import (
     LARGEST_ANSWER,
-    Deadline,
     Refused,
+    ServerFailed,
     actions,
     array_of,
-    no_answer,
+    last_line,
+    question,
     read_token,
     server_of,
     unpack,
@@ -80,39 +82,29 @@ class GrootBackend:
         self.run(inputs)
 
     def run(self, inputs: Tensors) -> Tensors:
-        """The server's answer; ServerLost where there is none in time, or none that can be used.
-
-        After a failure the socket is thrown away, and with it whatever still comes to it: the answer to an
-        older question is never taken for that to a newer one.
-        """
-        address, deadline, outputs = self._settings.address, Deadline(self._settings.timeout_s), None
-        try:
-            outputs = self._read(self._ask(pack(self._release.data(inputs), self._token), deadline))
-            return outputs
-        except (TimeoutError, zmq.Again) as error:
-            raise no_answer(self._settings) from error
-        except zmq.ZMQError as error:
-            raise ServerLost(f"{address}: {error}; see whether the policy server runs") from error
-        except Refused as error:
-            raise ServerLost(f"{address}: its answer {error}") from error
-        finally:
-            if outputs is None:
-                self._hang_up()
+        """The server's answer; ServerLost where there is none in time, or none that can be used."""
+        with question(self._settings, self._hang_up) as deadline:
+            return self._read(self._ask(pack(self._release.data(inputs), self._token), deadline))
 
     def close(self) -> None:
         self._hang_up()
         self._context.destroy(linger=0)
 
-    def _ask(self, question: bytes, deadline: Deadline) -> bytes:
-        if self._socket is None:
-            self._socket = self._context.socket(zmq.REQ)
-            self._socket.linger = 0
-            self._socket.maxmsgsize = LARGEST_ANSWER
-            self._socket.connect(self._settings.address)
-        self._socket.send(question, zmq.NOBLOCK)
-        if not self._socket.poll(math.ceil(deadline.left_s() * 1000)):
-            raise TimeoutError
-        return self._socket.recv(zmq.NOBLOCK)
+    def _ask(self, asked: bytes, deadline: Deadline) -> bytes:
+        try:
+            if self._socket is None:
+                self._socket = self._context.socket(zmq.REQ)
+                self._socket.linger = 0
+                self._socket.maxmsgsize = LARGEST_ANSWER
+                self._socket.connect(self._settings.address)
+            self._socket.send(asked, zmq.NOBLOCK)
+            if not self._socket.poll(math.ceil(deadline.left_s() * 1000)):
+                raise TimeoutError
+            return self._socket.recv(zmq.NOBLOCK)
+        except zmq.Again as error:
+            raise TimeoutError from error
+        except zmq.ZMQError as error:
+            raise ConnectionError(str(error)) from error
 
     def _hang_up(self) -> None:
         if self._socket is not None:
@@ -127,8 +119,7 @@ class GrootBackend:
             )
         reply = unpack(answer)
         if isinstance(reply, dict) and "error" in reply:
-            said = str(reply["error"]).strip().rpartition("\n")[2]
-            raise ServerLost(f"{self._settings.address}: the server failed: {said}; see its log")
+            raise ServerFailed(last_line(str(reply["error"])))
         found = self._release.actions(reply)
         return {name: actions(_one(_array(wanted(found, name)))) for name in self._outputs}
 

@@ -13,22 +13,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlad.policy.backends import BackendError, Description, Model, ServerLost, Tensors, TensorSpec
+from vlad.policy.backends import BackendError, Description, Model, Tensors, TensorSpec
 from vlad.policy.backends.kserve_http import HttpLink
-from vlad.policy.backends.kserve_tensors import Link, Place, ServerFailed
-from vlad.policy.backends.remote import Deadline, Refused, no_answer, read_token, server_of
-from vlad.policy.backends.tls import tls_of, unreachable
+from vlad.policy.backends.kserve_tensors import Link, Place
+from vlad.policy.backends.remote import question, read_token, server_of
+from vlad.policy.backends.tls import tls_of
 from vlad.server_settings import ServerSettings
 
 _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/?")
 
-_T = TypeVar("_T")
 _Shaped: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 
 
@@ -49,7 +48,8 @@ class KserveBackend:
 
         A text or file can be sent as the model wants it, so that is not compared.
         """
-        said = self._ask(lambda deadline: self._link.metadata(deadline))
+        with question(self._settings, self._link.close) as deadline:
+            said = self._link.metadata(deadline)
         found = {name: _shaped(spec, name in self._jpeg) for name, spec in said.inputs.items()}
         self._shaped = {name: shaped for name, shaped in found.items() if shaped is not None}
         alike = dict.fromkeys(self._shaped, TensorSpec("object", (1,)))
@@ -64,32 +64,11 @@ class KserveBackend:
             name: self._shaped[name](array) if name in self._shaped else array
             for name, array in inputs.items()
         }
-        return self._ask(lambda deadline: self._link.infer(shaped, self._outputs, deadline))
+        with question(self._settings, self._link.close) as deadline:
+            return self._link.infer(shaped, self._outputs, deadline)
 
     def close(self) -> None:
         self._link.close()
-
-    def _ask(self, question: Callable[[Deadline], _T]) -> _T:
-        """Ask under a deadline.
-
-        After a failure the connection is thrown away, and with it whatever still comes over it: the answer to
-        an older question is never taken for that to a newer one.
-        """
-        address, answer = self._settings.address, None
-        try:
-            answer = question(Deadline(self._settings.timeout_s))
-            return answer
-        except TimeoutError as error:
-            raise no_answer(self._settings) from error
-        except OSError as error:
-            raise unreachable(self._settings, error.strerror or error) from error
-        except Refused as error:
-            raise ServerLost(f"{address}: its answer {error}") from error
-        except ServerFailed as error:
-            raise ServerLost(f"{address}: the server failed: {error}; see its log") from error
-        finally:
-            if answer is None:
-                self.close()
 
 
 def _shaped(spec: TensorSpec, is_jpeg: bool) -> _Shaped | None:

@@ -23,17 +23,9 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from vlad.policy.backends import Description, Tensors
-from vlad.policy.backends.kserve_tensors import (
-    Bytes,
-    Place,
-    ServerFailed,
-    datatype,
-    numbers,
-    pack,
-    spec,
-    unpack,
-)
-from vlad.policy.backends.remote import LARGEST_ANSWER, Deadline, Refused, wanted
+from vlad.policy.backends.deadline import Deadline
+from vlad.policy.backends.kserve_tensors import Bytes, Place, datatype, numbers, pack, spec, unpack
+from vlad.policy.backends.remote import LARGEST_ANSWER, Refused, ServerFailed, wanted
 from vlad.policy.backends.tls import trusted
 from vlad.server_settings import ServerSettings
 

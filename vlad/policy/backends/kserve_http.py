@@ -24,17 +24,9 @@ from urllib.parse import quote
 from numpy.typing import NDArray
 
 from vlad.policy.backends import Description, Tensors, TensorSpec
-from vlad.policy.backends.kserve_tensors import (
-    Bytes,
-    Place,
-    ServerFailed,
-    datatype,
-    numbers,
-    pack,
-    spec,
-    unpack,
-)
-from vlad.policy.backends.remote import LARGEST_ANSWER, Deadline, Refused, wanted
+from vlad.policy.backends.deadline import Deadline
+from vlad.policy.backends.kserve_tensors import Bytes, Place, datatype, numbers, pack, spec, unpack
+from vlad.policy.backends.remote import LARGEST_ANSWER, Refused, ServerFailed, last_line, wanted
 from vlad.policy.backends.tls import connect
 
 HEAD_LENGTH = "Inference-Header-Content-Length"
@@ -225,7 +217,7 @@ def _complaint(data: bytes, status: str) -> str:
         said = _json(data).get("error")
     except Refused:
         said = None
-    return said.strip().rpartition("\n")[2][:500] if isinstance(said, str) and said.strip() else status
+    return last_line(said)[:500] if isinstance(said, str) and said.strip() else status
 
 
 def _is_quiet(connection: socket.socket) -> bool:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlad.policy.backends import Description, Tensors, TensorSpec
-from vlad.policy.backends.remote import Deadline, Refused, array_of
+from vlad.policy.backends.deadline import Deadline
+from vlad.policy.backends.remote import Refused, array_of
 
 Bytes: TypeAlias = bytes | memoryview
 
@@ -72,10 +73,6 @@ class Link(Protocol):
     def close(self) -> None:
         """Hang up, and drop whatever still comes. What is asked next is asked on a new connection."""
         ...
-
-
-class ServerFailed(Exception):  # noqa: N818 - what the server says of itself
-    """The server answers that it cannot do what was asked; the message is the server's."""
 
 
 def datatype(array: NDArray[Any]) -> str:

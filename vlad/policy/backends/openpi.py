@@ -16,20 +16,22 @@ from numpy.typing import NDArray
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
-from vlad.policy.backends import BackendError, Model, ServerLost, Tensors
+from vlad.policy.backends import BackendError, Model, Tensors
+from vlad.policy.backends.deadline import Deadline
 from vlad.policy.backends.remote import (
-    Deadline,
     Refused,
+    ServerFailed,
     actions,
     array_of,
-    no_answer,
+    last_line,
+    question,
     read_token,
     server_of,
     unpack,
     wanted,
 )
-from vlad.policy.backends.tls import tls_of, unreachable
-from vlad.policy.backends.websocket import ConnectionLost, WebSocket
+from vlad.policy.backends.tls import tls_of
+from vlad.policy.backends.websocket import WebSocket
 
 
 class OpenpiBackend:
@@ -56,26 +58,11 @@ class OpenpiBackend:
         self.run(inputs)
 
     def run(self, inputs: Tensors) -> Tensors:
-        """The server's answer; ServerLost where there is none in time, or none that can be used.
-
-        After a failure the connection is thrown away, and with it whatever still comes over it: the answer to
-        an older question is never taken for that to a newer one.
-        """
-        address, deadline, outputs = self._settings.address, Deadline(self._settings.timeout_s), None
-        try:
+        """The server's answer; ServerLost where there is none in time, or none that can be used."""
+        with question(self._settings, self.close) as deadline:
             link = self._connected(deadline)
             link.send(pack(inputs), deadline)
-            outputs = self._read(link.receive(deadline))
-            return outputs
-        except TimeoutError as error:
-            raise no_answer(self._settings) from error
-        except ConnectionLost as error:
-            raise unreachable(self._settings, error) from error
-        except Refused as error:
-            raise ServerLost(f"{address}: its answer {error}") from error
-        finally:
-            if outputs is None:
-                self.close()
+            return self._read(link.receive(deadline))
 
     def close(self) -> None:
         if self._link is not None:
@@ -95,8 +82,7 @@ class OpenpiBackend:
 
     def _read(self, answer: bytes | str) -> Tensors:
         if isinstance(answer, str):
-            last = answer.strip().rpartition("\n")[2]
-            raise ServerLost(f"{self._settings.address}: the server failed: {last}; see its log")
+            raise ServerFailed(last_line(answer))
         reply = unpack(answer)
         return {name: actions(_array(wanted(reply, name))) for name in self._outputs}
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from vlad.policy.backends import BackendError, ServerLost
-from vlad.policy.backends.remote import Deadline
+from vlad.policy.backends.deadline import Deadline
 from vlad.server_settings import ServerSettings
 
 _TROUBLES: tuple[tuple[tuple[str, ...], str], ...] = (

@@ -17,13 +17,14 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
-from vlad.policy.backends.remote import LARGEST_ANSWER, Deadline
+from vlad.policy.backends.deadline import Deadline
+from vlad.policy.backends.remote import LARGEST_ANSWER
 from vlad.policy.backends.tls import connect
 
 _PIECE = 256 * 1024
 
 
-class ConnectionLost(Exception):  # noqa: N818 - a state, not a defect of ours
+class ConnectionLost(ConnectionError):  # noqa: N818 - a state, not a defect of ours
     """The connection is gone, or what comes over it is no WebSocket; the message says why."""
 
 
@@ -77,12 +78,12 @@ class WebSocket:
                 except (BlockingIOError, ssl.SSLWantReadError):
                     return not (self._messages or self._parts or self._protocol.close_rcvd)
                 self._feed(data, deadline)
-        except (OSError, ConnectionLost):
+        except OSError:
             return False
 
     def close(self) -> None:
         """Say goodbye if that can be done at once, and hang up."""
-        with suppress(OSError, WebSocketException, ConnectionLost):
+        with suppress(OSError, WebSocketException):
             self._socket.settimeout(0)
             self._protocol.send_close()
             self._socket.sendall(b"".join(self._protocol.data_to_send()))
