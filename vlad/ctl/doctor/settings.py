@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 from vlad.config import ConfigError, Settings, load_settings
 from vlad.ctl.doctor.finding import Finding
-from vlad.policy.backends import REMOTE
+from vlad.policy.backends import REMOTE, BackendError
+from vlad.policy.backends.remote import read_token
+from vlad.policy.backends.tls import tls_of
 from vlad.policy.bundle import BundleRefused, load_bundle
 from vlad.policy.prefix import without_effect
 from vlad.robot import Robot
@@ -70,6 +72,11 @@ def check_server(server: ServerSettings | None) -> Iterator[Finding]:
     for file, what in ((server.token_file, "the server's key"), (server.key_file, "the robot's key")):
         if file is not None:
             yield from _mode(file, stat.S_IROTH, f"everybody may read {what}", "chmod o-r")
+    for read in (read_token, tls_of):
+        try:
+            read(server)
+        except BackendError as error:
+            yield Finding("problem", "policy", *str(error).split("; ", 1))
     parts = urlsplit(server.address)
     try:
         socket.create_connection((parts.hostname, parts.port), _CONNECT_S).close()
