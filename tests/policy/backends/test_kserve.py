@@ -254,7 +254,18 @@ def test_a_picture_is_sent_as_a_jpeg_file_in_the_form_that_the_model_takes(
     assert np.abs(seen[:, :14, ::-1].astype(int) - rgb[:, :14]).max() < 8
 
 
-@pytest.mark.parametrize("there", [("FP32", [-1]), ("UINT8", [2, -1]), ("BYTES", [2]), ("FP32", [1, 24, 32])])
+@pytest.mark.parametrize(
+    "there",
+    [
+        ("FP32", [-1]),
+        ("UINT8", [2, -1]),
+        ("UINT8", [-1, 99]),
+        ("BYTES", [2]),
+        ("BYTES", [1, 2, 2, 3]),
+        ("FP32", [1, 24, 32]),
+        ("FP32", [1, 3, 24, 32]),
+    ],
+)
 def test_a_model_that_takes_no_picture_there_is_none_for_a_jpeg_file(serve, policy_of, there):
     with pytest.raises(BundleRefused, match=r"input 'image': (is|has)"):
         policy_of(serve(tiny(inputs=FITS["inputs"] | {"image": there})), **JPEG)

@@ -46,15 +46,13 @@ _NPY = re.compile(
 )
 """The head of an .npy file as NumPy writes it. Its own reader would evaluate what stands there."""
 
-
 _PICKLE_SAYS = (b"ERROR", b"PK\x03\x04")
 """What a server that talks in pickles answers to a question that is none, and how its own begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What differs between the releases of the server: what is asked, and where in the reply the actions
-    are."""
+    """What differs between the releases of the server: what is asked, and where the actions are."""
 
     backend: str
     data: Callable[[Tensors], object]

@@ -72,10 +72,10 @@ class KserveBackend:
 
 
 def _shaped(spec: TensorSpec, is_jpeg: bool) -> _Shaped | None:
-    """How a text or a JPEG file, (1,), is made what the server says of the input; None: it is not to be.
+    """How a text or a JPEG file, (1,), is made what the server says of the input; None: it cannot be.
 
-    Texts are BYTES with any number of axes. A file is that too where the model decodes it, or the uint8 (1,
-    N) of Triton's DALI; a model with an input of pixels is sent a file by OpenVINO Model Server's rule: (1,).
+    Texts are BYTES with any number of axes. A file is that too where the model decodes it, or for Triton's
+    DALI uint8 (1, N); for an input of pixels, (1, H, W, 3), OpenVINO Model Server decodes BYTES (1,).
     """
     if spec.shape is None:
         return None
@@ -84,7 +84,7 @@ def _shaped(spec: TensorSpec, is_jpeg: bool) -> _Shaped | None:
         return lambda array: array.reshape((1,) * axes)
     if is_jpeg and spec.dtype == "uint8" and ones and spec.shape[-1:] == (None,):
         return lambda array: np.frombuffer(array[0], np.uint8).reshape((1,) * (axes - 1) + (-1,))
-    if is_jpeg and axes == 4:
+    if is_jpeg and spec.dtype != "object" and axes == 4 and spec.shape[3] in (3, None):
         return lambda array: array
     return None
 
