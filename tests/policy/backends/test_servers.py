@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import socket
 import threading
 
 import numpy as np
@@ -132,6 +133,34 @@ def test_where_nobody_listens_the_reason_is_told(protocol):
         pytest.raises(ServerLost, match=f"(?i){address}.*{said}"),
     ):
         backend.run({protocol.state: STATE})
+
+
+@pytest.mark.parametrize("kind", ["openpi", "kserve-http"])
+def test_a_name_that_nobody_looks_up_in_time_holds_no_question_up(kind, monkeypatch):
+    (protocol,) = (protocol for protocol in PROTOCOLS if protocol.kind == kind)
+    ending = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ending.wait(20) and [])
+    with (
+        protocol.asking(f"{protocol.schemes[0]}://policy.example:1", timeout_s=0.2) as backend,
+        pytest.raises(ServerLost, match=r"no answer within 0.2 s"),
+    ):
+        backend.run({protocol.state: STATE})
+    ending.set()
+
+
+@pytest.mark.parametrize("kind", ["openpi", "kserve-http"])
+def test_a_server_is_found_at_any_address_of_its_name(kind, monkeypatch):
+    (protocol,) = (protocol for protocol in PROTOCOLS if protocol.kind == kind)
+    server, real = protocol.serve(lambda state: PLAN), socket.getaddrinfo
+
+    def two(host, port, *options, **named):
+        found = real("127.0.0.1" if host == "policy.example" else host, port, *options, **named)
+        return [(*found[0][:4], ("127.0.0.9", port)), *found] if host == "policy.example" else found
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    with protocol.asking(server.address.replace("127.0.0.1", "policy.example")) as backend:
+        backend.run({protocol.state: STATE})
+    server.close()
 
 
 def test_the_settings_must_name_a_server_of_this_kind(protocol, tmp_path):

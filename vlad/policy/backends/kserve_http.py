@@ -27,7 +27,7 @@ from vlad.policy.backends import Description, Tensors, TensorSpec
 from vlad.policy.backends.deadline import Deadline
 from vlad.policy.backends.kserve_tensors import Bytes, Place, datatype, numbers, pack, spec, unpack
 from vlad.policy.backends.remote import LARGEST_ANSWER, Refused, ServerFailed, last_line, wanted
-from vlad.policy.backends.tls import connect
+from vlad.policy.backends.sockets import connect
 
 HEAD_LENGTH = "Inference-Header-Content-Length"
 

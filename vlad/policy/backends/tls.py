@@ -6,15 +6,12 @@ what is wrong with the server's certificate in words of our own, which are the s
 
 from __future__ import annotations
 
-import socket
 import ssl
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from vlad.policy.backends import BackendError, ServerLost
-from vlad.policy.backends.deadline import Deadline
 from vlad.server_settings import ServerSettings
 
 _TROUBLES: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -48,18 +45,6 @@ _TROUBLES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
 )
 """What OpenSSL, or gRPC with its BoringSSL, says somewhere in its error -> what that means."""
-
-
-def connect(host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline) -> socket.socket:
-    """A connection, over TLS where `tls` says how. TimeoutError and OSError; of TLS it is ssl.SSLError."""
-    with ExitStack() as failing:
-        connection = failing.enter_context(socket.create_connection((host, port), deadline.left_s()))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls is not None:
-            connection.settimeout(deadline.left_s())
-            connection = tls.wrap_socket(connection, server_hostname=host)
-        failing.pop_all()
-    return connection
 
 
 def tls_of(settings: ServerSettings) -> ssl.SSLContext | None:

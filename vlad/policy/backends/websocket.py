@@ -19,7 +19,7 @@ from websockets.uri import parse_uri
 
 from vlad.policy.backends.deadline import Deadline
 from vlad.policy.backends.remote import LARGEST_ANSWER
-from vlad.policy.backends.tls import connect
+from vlad.policy.backends.sockets import connect
 
 _PIECE = 256 * 1024
 
