@@ -31,16 +31,6 @@ _make_venv() {
     "$python" -m venv "$ROOT/.venv"
 }
 
-# `exactly FILE`, after `venv`: also the packages that tools/FILE lists, once, without what these ask for.
-exactly() {
-    local wanted stamp=$ROOT/.venv/.installed
-    wanted="$1 $(sha256sum <"$ROOT/tools/$1" | cut -d' ' -f1)"
-    ! grep -qx "$wanted" "$stamp" || return 0
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps -r "$ROOT/tools/$1" >&2 ||
-        _fail "pip could not install what tools/$1 lists; its message is above. Is a package index reachable?"
-    echo "$wanted" >>"$stamp"
-}
-
 venv() {
     local extras wanted stamp=$ROOT/.venv/.installed extra missing=""
     wanted=$(cat "$ROOT/pyproject.toml" "$ROOT/tools/constraints.txt" | sha256sum | cut -d' ' -f1)
@@ -55,4 +45,17 @@ venv() {
         _fail "pip could not install vlad[$extras]; its message is above. Is a package index reachable?"
     for extra in $missing; do echo "$extra" >>"$stamp.new"; done
     mv "$stamp.new" "$stamp"
+}
+
+# `beside FILE`, after `venv`: also the packages that tools/FILE lists, without what they ask for, which contradicts ours.
+# Without them their tests are skipped.
+beside() {
+    local wanted stamp=$ROOT/.venv/.$1
+    wanted=$(sha256sum <"$ROOT/tools/$1")
+    [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    if "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps -r "$ROOT/tools/$1" >&2; then
+        echo "$wanted" >"$stamp"
+    else
+        echo "What tools/$1 lists is not installed; pip says above why" >&2
+    fi
 }
