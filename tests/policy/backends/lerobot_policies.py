@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,14 @@ def declare_operators() -> None:
     It describes two of its operators to torch in Python, which fails where the library did not declare them.
     The networks that LeRobot takes from it use neither.
     """
-    if torch.cuda.is_available() or hasattr(torch.ops.torchvision, "nms"):
+    if hasattr(torch.ops.torchvision, "nms"):
         return
+    try:
+        for path in Path(str(importlib.util.find_spec("torchvision").origin)).parent.glob("_C*.so"):
+            torch.ops.load_library(path)
+        return
+    except OSError:
+        pass
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
