@@ -5,11 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
 from tests.test_daemon import CAMERA, FEED, UNLOCKED, await_command, await_events, await_status
-from tools.benchmarks.rig import ROOT, rig, write_remote_policy
+from tools.benchmarks.rig import ROOT, rig, write_policy, write_remote_policy
 from vlad.driver import CommandReceiver
 from vlad.messages import CommandMode
 
@@ -129,6 +130,63 @@ def test_a_server_that_talks_nonsense_is_not_followed_and_well_again_when_it_sto
     assert said in next(row["detail"] for row in status["faults"] if row["id"] == name)
     served.send(signal.SIGUSR1)
     served.await_well()
+
+
+def never_stops(served, ends):
+    """Every command from now on until `ends` says so about one; none of them is a stop."""
+    end_s = time.monotonic() + PATIENT_S
+    while time.monotonic() < end_s:
+        command = served.made.motor.receive(timeout_s=0.02)
+        assert command.mode is CommandMode.RUN, served.made.call("status")["faults"]
+        if ends(command):
+            return
+    pytest.fail(f"the last command was {command}; {served.made.call('status')['policy']}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["kill", "freeze", "nan", "shape", "error"])
+def test_with_a_fallback_the_robot_moves_on_when_the_server_is_lost_and_goes_back_to_it(served, end):
+    folder = served.made.folder / "state" / "models" / "calm" / "2"
+    folder.parent.mkdir(parents=True)
+    write_policy(folder, "camera", 32, rounds=0, twist=(0.1, 0.0), version="2")
+    served.made.policy |= {"fallback": "calm/2", "failback_s": 0.5}
+    options = () if end in ("kill", "freeze") else ("--fault", end)
+    served.serve(*options)
+    served.start()
+    served.drive()
+    never_stops(served, lambda command: command.values[1] == pytest.approx(0.05, abs=1e-3))
+    {"kill": served.kill, "freeze": lambda: served.send(signal.SIGSTOP)}.get(
+        end, lambda: served.send(signal.SIGUSR1)
+    )()
+    never_stops(served, lambda command: command.values[0] == pytest.approx(0.1, abs=1e-3))
+    status = served.await_status(has_fault("policy_fallback"))
+    assert (status["mode"], status["policy"]["version"]) == ("active", "2")
+    assert (status["policy"]["fallback"]["state"], status["policy"]["fallback"]["in_place_of"]) == (
+        "driving", "bench/1",
+    )  # fmt: skip
+    if end == "kill":
+        served.serve()
+    else:
+        served.send(signal.SIGCONT if end == "freeze" else signal.SIGUSR1)
+    never_stops(served, lambda command: command.values[0] == pytest.approx(0.05, abs=1e-3))
+    served.await_status(lambda status: status["policy"]["version"] == "1" and not status["faults"])
+    told = [event["text"] for event in served.made.call("events", limit=100, kinds=["model"])]
+    assert [text.split(":")[0] for text in told] == [
+        "bench/2 drives in place of bench/1", "bench/1 drives again",
+    ]  # fmt: skip
+    modes = [event["text"] for event in served.made.call("events", limit=100, kinds=["mode"])]
+    assert not [text for text in modes if "stop" in text]
+
+
+def test_a_fallback_that_cannot_run_is_told_with_its_reasons_and_the_robot_is_not_armed(served):
+    served.made.policy["fallback"] = "calm/2"
+    served.serve()
+    served.start()
+    status = served.await_status(lambda status: status["policy"]["inferences"] > 0)
+    assert status["policy"]["fallback"]["state"] == "refused"
+    assert "calm/2/policy.toml: cannot be read" in status["policy"]["fallback"]["error"]
+    refusals = served.made.call("arm")["refusals"]
+    assert ("part_failed", "fallback") in [(row["id"], row["subject"]) for row in refusals]
 
 
 @pytest.mark.slow

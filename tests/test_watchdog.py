@@ -40,7 +40,7 @@ class Bench:
         self.samples = {"estop": Latest()}
         self.chunks = Latest()
         self.verdicts = []
-        self.lost = ""
+        self.lost = self.fallback = ""
         self.counters = {"estop": TopicCounters()}
         self.watchdog = Watchdog(
             kernel=Kernel(ROBOT, self.settings, None),
@@ -54,6 +54,7 @@ class Bench:
             on_verdict=self.verdicts.append,
             inference_since_ns=lambda: None,
             policy_lost=lambda: self.lost,
+            fallback=lambda: self.fallback,
             failed_parts=lambda: (),
             counts=self.counters,
             overflows=lambda: 4,
@@ -108,8 +109,9 @@ def test_a_chunk_for_the_standing_task_becomes_the_step(still):
 
 
 def test_a_judgement_knows_what_the_other_parts_know(still):
-    still.lost = "the server is gone"
+    still.lost, still.fallback = "the server is gone", "another drives"
     inputs = still.watchdog.sample()
+    assert inputs.fallback == "another drives"
     assert (inputs.listeners, inputs.overflows, inputs.policy_lost) == (0, 4, "the server is gone")
     assert (inputs.counts, inputs.computer) == (still.counters, COMPUTER)
 

@@ -156,11 +156,18 @@ class ServerSettings(Section):
         return self
 
 
+_BUNDLE_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
 class PolicySettings(Section):
     """Which policy runs, and how fast."""
 
     bundle: Path | None = None
     """Folder of the bundle; relative to the settings file. None: no policy, the robot only holds."""
+    fallback: Annotated[str, Field(pattern=rf"^({_BUNDLE_NAME}/{_BUNDLE_NAME})?$")] = ""
+    """NAME/VERSION of the installed bundle that drives while that one is lost; empty: none does."""
+    failback_s: Positive = 5.0
+    """One that was lost must answer well for this long before it drives again in place of the fallback."""
     rate_hz: Positive = 30
     """At most so many inferences a second; never more than one for each new frame."""
     deadline_s: Positive = 0.3

@@ -65,6 +65,8 @@ class Policy:
         """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
         self.memory_mb = 0
         """What this process grew by when it was opened."""
+        self.is_strict = False
+        """Numbers that are not finite are an error here; else they are left for the kernel to judge."""
         manifest = bundle.manifest
         self._is_remote = manifest.backend in REMOTE
         self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.sampled))
@@ -163,7 +165,7 @@ class Policy:
         began_ns = self._clock.now_ns()
         outputs = self._backend.run(self._inputs)
         ready_ns = self._clock.now_ns()
-        if reasons := misshapen(outputs, self.bundle):
+        if reasons := (bad_outputs if self.is_strict else misshapen)(outputs, self.bundle):
             raise self._misfit(reasons)
         actions = _actions(outputs, manifest.output)[0] * self._std + self._mean
         actions.flags.writeable = False

@@ -85,6 +85,8 @@ class InferenceLoop:
         self._finished: deque[int] = deque(maxlen=_REMEMBERED)
         self._logged_ns = -_LOG_EVERY_NS
         self._ended: asyncio.Future[None] | None = None
+        self._asleep = False
+        self._on_lost: Callable[[], None] = lambda: None
         self._worker = _Worker(policy)
 
     async def run(self) -> None:
@@ -112,6 +114,20 @@ class InferenceLoop:
     def deliver(self, chunks: Latest[Chunk], on_chunk: Callable[[], None]) -> None:
         """Put the chunks there from now on."""
         self._chunks, self._on_chunk = chunks, on_chunk
+
+    def tell_lost(self, on_lost: Callable[[], None]) -> None:
+        """Call this, on the loop's thread, each time that the model failed."""
+        self._on_lost = on_lost
+
+    def sleep(self) -> None:
+        """Use no frame until `wake`; nobody sees what comes of the inference that runs now."""
+        self._asleep = True
+        self.deliver(Latest(), lambda: None)
+
+    def wake(self) -> None:
+        """Use the newest frame at once, even if another loop used it, and then each new one."""
+        self._asleep, self._used = False, None
+        self._start_if_due()
 
     def retire(self) -> None:
         """Let `run` return; nobody sees what comes of it any more, nor of the inference that runs now."""
@@ -159,7 +175,7 @@ class InferenceLoop:
     def _start_if_due(self) -> None:
         frame = self._latest[self._source(self.policy.trigger)].peek()
         ended = self._ended is None or self._ended.done()
-        if ended or self.lost or self.inference_since_ns is not None or frame is self._used:
+        if ended or self._asleep or self.lost or self.inference_since_ns is not None or frame is self._used:
             return
         now_ns = self._clock.now_ns()
         if frame is None or now_ns < self._due_ns - self._period_ns / 2:
@@ -221,6 +237,7 @@ class InferenceLoop:
     def _fail(self, error: BaseException) -> None:
         """The model is lost: let `run` raise why."""
         self.lost = f"{error}" or type(error).__name__
+        self._on_lost()
         if self._ended is not None and not self._ended.done():
             self._ended.set_exception(error)
 

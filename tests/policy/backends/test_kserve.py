@@ -32,7 +32,7 @@ from vlad.policy.backends import (
 from vlad.policy.backends.kserve_tensors import Place
 from vlad.policy.backends.remote import LARGEST_ANSWER, Refused
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
-from vlad.policy.seat import open_policy
+from vlad.policy.opening import open_policy
 
 PLAN = np.arange(8, dtype=np.float32).reshape(1, 4, 2)
 STATE = np.array([[0.5, -1.0]], np.float32)
