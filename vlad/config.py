@@ -184,6 +184,8 @@ class PolicySettings(Section):
     threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     memory_mb: Annotated[int, Field(ge=0, strict=True)] = 0
     """A bundle that takes more of this computer's memory is refused; 0: one that takes more than is free."""
+    resident_mb: Annotated[int, Field(ge=0, strict=True)] = 512
+    """Bundles that drove before stay loaded while all together take no more than this; 0: none does."""
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
     """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime and TensorRT take."""
     onnx: OnnxSettings = OnnxSettings()

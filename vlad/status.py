@@ -189,6 +189,10 @@ def _policy(daemon: Daemon) -> dict[str, Any]:
         "error": daemon.policy_error,
         "activating": daemon.seat.phase,
         "fallback": _fallback(daemon),
+        "residents": [
+            {"bundle": str(policy.bundle), "memory_mb": policy.memory_mb}
+            for policy in daemon.seat.residents.policies
+        ],
         **_percentiles_ms("age", age),
         "inferences": 0,
         "rate_hz": None,

@@ -36,9 +36,10 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     try:
         if not policy.lost:
             policy.warm_up()
-        policy.memory_mb = max(0, process.memory_info().rss - before) // _MB
-        if policy.memory_mb * _MB > may_take:
-            raise BundleRefused([_too_large(bundle, policy.memory_mb * _MB, may_take)])
+        takes = max(files, process.memory_info().rss - before)
+        policy.memory_mb = -(-takes // _MB)
+        if takes > may_take:
+            raise BundleRefused([_too_large(bundle, takes, may_take)])
     except ServerLost as error:
         policy.lost = str(error)
     except BundleRefused:

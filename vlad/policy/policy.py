@@ -64,7 +64,7 @@ class Policy:
         self.lost = ""
         """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
         self.memory_mb = 0
-        """What this process grew by when it was opened."""
+        """What this process grew by when it was opened, at least its files."""
         self.is_strict = False
         """Numbers that are not finite are an error here; else they are left for the kernel to judge."""
         manifest = bundle.manifest

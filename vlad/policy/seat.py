@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import Settings
 from vlad.messages import Chunk, Sample
-from vlad.policy.backends import BACKENDS, LOCKING
-from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
+from vlad.policy.backends import BACKENDS, LOCKING, REMOTE
+from vlad.policy.bundle import Bundle, BundleRefused, is_unchanged, load_bundle
 from vlad.policy.fallback import Fallback, Outlet, Tell
 from vlad.policy.inputs import InstructionInput
 from vlad.policy.opening import open_policy
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Ahead
+from vlad.policy.residents import Residents
 from vlad.policy.shadow import Shadowed, Trial
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
@@ -51,6 +52,7 @@ class Seat:
         self.phase = ""
         """What is being done about a new bundle; empty: nothing."""
         self.fallback: Fallback | None = None
+        self.residents = Residents(settings.policy.resident_mb)
         self._settings = settings
         self._robot = robot
         self._clock = clock
@@ -122,15 +124,27 @@ class Seat:
             raise BundleRefused([f"another bundle is being activated ({self.phase}); wait until it is done"])
         try:
             self.phase = f"{folder.parent.name}/{folder.name}: loading"
-            policy = await asyncio.to_thread(self._load, folder)
+            policy = await asyncio.to_thread(self._load, folder, self.residents.take(folder))
             self.phase = f"{policy.bundle}: shadowing"
             shadowed = await self._shadow(self._make_loop(policy))
         finally:
             self.phase = ""
         return shadowed
 
+    def loaded(self) -> dict[Path, str]:
+        """The folders of the bundles that are in memory, and what they are there for."""
+        loaded = {policy.bundle.folder: "resident" for policy in self.residents.policies}
+        if self._primary is not None:
+            loaded[self._primary.policy.bundle.folder] = "waiting"
+        if self.fallback is not None:
+            loaded[self.fallback.loop.policy.bundle.folder] = "fallback"
+        if self.loop is not None:
+            loaded[self.loop.policy.bundle.folder] = "running"
+        return loaded
+
     def close(self) -> None:
         """End the threads and close the policies."""
+        _close(self.residents.drop())
         standby = self.fallback.loop if self.fallback is not None else None
         for loop in (self._candidate, self._primary, standby):
             if loop is not None:
@@ -149,8 +163,12 @@ class Seat:
             self.fallback.failed_again()
             self.check()
 
-    def _load(self, folder: Path) -> Policy:
-        """All that takes time, in a thread."""
+    def _load(self, folder: Path, resident: Policy | None) -> Policy:
+        """All that takes time, in a thread; nothing but a look at the manifest where it is loaded already."""
+        if resident is not None:
+            if is_unchanged(resident.bundle):
+                return resident
+            resident.close()
         bundle = load_bundle(folder, self._robot, self._settings.signals)
         if reasons := _optional(bundle, self._settings):
             raise BundleRefused(reasons)
@@ -189,8 +207,27 @@ class Seat:
         self._sit(candidate)
         if old is not None:
             old.retire()
-            await asyncio.to_thread(old.close)
+            await self._put_away(old)
         return shadowed
+
+    async def _put_away(self, old: InferenceLoop) -> None:
+        """Keep its policy as a resident if it is well and there is room, else close it.
+
+        One whose model is on a server takes little here, but would hold a connection there.
+        """
+        bundle, now = old.policy.bundle, self._primary
+        again = now is not None and now.policy.bundle.folder.resolve() == bundle.folder.resolve()
+        useless = old.lost or again or bundle.manifest.backend in REMOTE
+        policy = None if useless else await asyncio.to_thread(old.release)
+        if policy is None:
+            await asyncio.to_thread(old.close)
+        else:
+            await asyncio.to_thread(_close, self.residents.keep(policy, self._running_mb()))
+
+    def _running_mb(self) -> int:
+        """What the policies take that must not go."""
+        loops = (self._primary, self.fallback.loop if self.fallback is not None else None)
+        return sum(loop.policy.memory_mb for loop in loops if loop is not None)
 
     def _make_admission(self) -> Admission:
         return Admission(Rules(self._robot, self._settings))
@@ -207,6 +244,11 @@ class Seat:
         loop.tell_lost(self._lost)
         self._primary = loop
         self._taken.set()
+
+
+def _close(policies: Iterable[Policy]) -> None:
+    for policy in policies:
+        policy.close()
 
 
 def _optional(bundle: Bundle, settings: Settings) -> list[str]:

@@ -163,6 +163,10 @@ class InferenceLoop:
             f"faster backend or precision (openvino, int8), a GPU, more policy.threads or a lower rate help"
         )
 
+    def release(self) -> Policy | None:
+        """End the thread, and leave the policy open for another loop; None: it hangs, and is left behind."""
+        return self.policy if self._worker.close(_CLOSE_TIMEOUT_S, keep=True) else None
+
     def close(self) -> None:
         """End the thread and close the policy. A model that hangs is left behind."""
         if not self._worker.close(_CLOSE_TIMEOUT_S):
@@ -253,6 +257,7 @@ class _Worker:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._keeps = False
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
@@ -261,16 +266,23 @@ class _Worker:
         """Do it; `done` is called in the worker's thread with what came of it, or the error."""
         self._jobs.put(lambda: _do(job, done))
 
-    def close(self, timeout_s: float) -> bool:
-        """Let the thread end and close the policy; False if it did not within the time."""
+    def close(self, timeout_s: float, keep: bool = False) -> bool:
+        """Let the thread end and close the policy, or `keep` it; False if it did not end within the time.
+
+        The policy is closed then as soon as the thread ends.
+        """
+        self._keeps = keep
         self._jobs.put(None)
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        ended = not self._thread.is_alive()
+        self._keeps = keep and ended
+        return ended
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
-        self._policy.close()
+        if not self._keeps:
+            self._policy.close()
 
 
 def _do(job: Callable[[], _T], done: Callable[[_T | BaseException], object]) -> None:

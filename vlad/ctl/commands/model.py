@@ -54,6 +54,8 @@ def _row(model: Mapping[str, Any]) -> list[Text]:
         state = Text("running", style="green")
     elif model.get("refused"):
         state = Text("refused", style="red")
+    elif model.get("loaded"):
+        state = Text(clean(model["loaded"]), style="cyan")
     else:
         state = Text("installed", style="dim")
     name = Text(f"{clean(model.get('name', '-'))} {clean(model.get('version', '-'))}", style="bold")
