@@ -170,6 +170,13 @@ class PolicySettings(Section):
     """One that was lost must answer well for this long before it drives again in place of the fallback."""
     rate_hz: Positive = 30
     """At most so many inferences a second; never more than one for each new frame."""
+    latency_s: NotNegative = 0
+    """An inference shall take no longer: else the bundle's next lower resolution runs, if it has one; 0: than
+    there is time at `rate_hz`."""
+    cpu_share: Annotated[float, Field(gt=0, le=1, strict=True)] = 1
+    """The part of all CPUs of this computer that inference may use: it runs less often then."""
+    gpu_share: Annotated[float, Field(gt=0, le=1, strict=True)] = 1
+    """The part of the time that it may keep the GPU busy."""
     deadline_s: Positive = 0.3
     """An inference that takes longer than this is a fault."""
     hung_s: Positive = 2.0
@@ -192,6 +199,12 @@ class PolicySettings(Section):
     tensorrt: TensorrtSettings = TensorrtSettings()
     server: ServerSettings | None = None
     """Where the policy runs, if its bundle has no model of its own."""
+
+    @property
+    def target_s(self) -> float:
+        """What an inference shall take at most."""
+        period_s = 1 / self.rate_hz
+        return min(self.latency_s, period_s) if self.latency_s else period_s
 
 
 class SafetySettings(Section):

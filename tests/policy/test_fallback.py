@@ -74,6 +74,8 @@ async def test_the_frame_that_the_lost_one_failed_on_is_answered_by_the_fallback
     standing_by(rig, tmp_path)
     await rig.follows(0.25)
     rig.tasks[1].cancel()
+    await asyncio.sleep(0.02)
+    await until(lambda: rig.seat.loop.inference_since_ns is None)
     held = spoil(rig.seat.loop)
     held.go.clear()
     now_ns = rig.clock.now_ns()

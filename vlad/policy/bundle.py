@@ -60,6 +60,12 @@ class Bundle:
         return self.manifest.version
 
     @property
+    def variants(self) -> tuple[Bundle, ...]:
+        """The same at lower resolutions, the largest first."""
+        manifest = self.manifest
+        return tuple(Bundle(self.folder, manifest.at(variant)) for variant in manifest.variants)
+
+    @property
     def model(self) -> Path:
         """The model's file; of a policy that runs on a server the folder."""
         return self.folder / (self.manifest.model or "")

@@ -32,10 +32,14 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     if files > may_take:
         raise BundleRefused([_too_large(bundle, files, may_take)])
     before = process.memory_info().rss
-    policy = Policy(bundle, clock, settings.policy, cache=settings.paths.state_dir / "cache")
+    cache = settings.paths.state_dir / "cache"
+    policy = Policy(bundle, clock, settings.policy, cache=cache)
     try:
         if not policy.lost:
             policy.warm_up()
+        for variant in bundle.variants:
+            policy.smaller += (Policy(variant, clock, settings.policy, cache=cache),)
+            policy.smaller[-1].warm_up()
         takes = max(files, process.memory_info().rss - before)
         policy.memory_mb = -(-takes // _MB)
         if takes > may_take:

@@ -1,4 +1,4 @@
-"""Policies that drove before and stay loaded, so that one that is called back need not be read and warmed up."""
+"""Policies that drove before and stay loaded: one that is called back need not be read and warmed up."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ class Seat:
         """
         bundle, now = old.policy.bundle, self._primary
         again = now is not None and now.policy.bundle.folder.resolve() == bundle.folder.resolve()
-        useless = old.lost or again or bundle.manifest.backend in REMOTE
+        useless = old.lost or again or not old.policy.is_whole or bundle.manifest.backend in REMOTE
         policy = None if useless else await asyncio.to_thread(old.release)
         if policy is None:
             await asyncio.to_thread(old.close)
@@ -240,7 +240,8 @@ class Seat:
         )  # fmt: skip
 
     def _sit(self, loop: InferenceLoop) -> None:
-        loop.policy.is_strict = self.fallback is not None
+        for policy in loop.policy.resolutions:
+            policy.is_strict = self.fallback is not None
         loop.tell_lost(self._lost)
         self._primary = loop
         self._taken.set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -18,9 +19,12 @@ from typing import Any, TypeAlias, TypeVar
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import PolicySettings
 from vlad.messages import Chunk, Sample
+from vlad.policy.advice import advice
+from vlad.policy.pacing import part_of_time
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Ahead
 from vlad.policy.preprocess import ObservationError, instruction_text
+from vlad.policy.resolution import Resolution
 from vlad.queues import Latest
 from vlad.statistics import Window
 
@@ -79,7 +83,13 @@ class InferenceLoop:
         self._clock = clock
         self._on_chunk = on_chunk
         self._collision: float | None = None
+        self._settings = settings
         self._period_ns = NS_PER_S / settings.rate_hz
+        self._part = part_of_time(settings, policy.bundle.manifest.backend, os.cpu_count() or 1)
+        self._rests_until_ns = 0
+        self._resolution = Resolution([one.usual_s for one in policy.resolutions], settings.target_s)
+        self._running = policy.resolutions[self._resolution.at]
+        """The resolution that runs, or ran last."""
         self._due_ns = 0.0
         self._used: Sample | None = None
         self._finished: deque[int] = deque(maxlen=_REMEMBERED)
@@ -99,7 +109,7 @@ class InferenceLoop:
         try:
             if self.lost:
                 self._worker.submit(
-                    self.policy.try_out, lambda outcome: loop.call_soon_threadsafe(self._tried, outcome)
+                    self._running.try_out, lambda outcome: loop.call_soon_threadsafe(self._tried, outcome)
                 )
             self._start_if_due()
             await self._ended
@@ -147,21 +157,14 @@ class InferenceLoop:
             "latency_p99_ms": None if p99 is None else round(p99 / 1e6, 3),
             "bad_observations": self.bad_observations,
             "collision": self._collision,
-            "remembered": self.policy.remembered(),
+            "resolution": self._running.bundle.manifest.resolution,
+            "resolutions": [one.bundle.manifest.resolution for one in self.policy.resolutions],
+            "resolution_why": self._resolution.why,
+            "remembered": self._running.remembered(),
             "memory_mb": self.policy.memory_mb,
-            "advice": self._advice(p50),
+            "advice": advice(None if p50 is None else p50 / NS_PER_S, self._settings, self._part),
             "error": self.lost or self.error,
         }
-
-    def _advice(self, latency_ns: float | None) -> str:
-        """What would help where inference is slower than the settings ask; empty: it is not."""
-        if latency_ns is None or latency_ns <= self._period_ns:
-            return ""
-        asked_ms = self._period_ns / 1e6
-        return (
-            f"each takes {latency_ns / 1e6:.0f} ms, policy.rate_hz asks for one every {asked_ms:.0f} ms; a "
-            f"faster backend or precision (openvino, int8), a GPU, more policy.threads or a lower rate help"
-        )
 
     def release(self) -> Policy | None:
         """End the thread, and leave the policy open for another loop; None: it hangs, and is left behind."""
@@ -182,7 +185,7 @@ class InferenceLoop:
         if ended or self._asleep or self.lost or self.inference_since_ns is not None or frame is self._used:
             return
         now_ns = self._clock.now_ns()
-        if frame is None or now_ns < self._due_ns - self._period_ns / 2:
+        if frame is None or now_ns < max(self._due_ns - self._period_ns / 2, self._rests_until_ns):
             return
         samples = self._observe()
         if samples is None:
@@ -192,11 +195,29 @@ class InferenceLoop:
         self._used = frame
         self.inference_since_ns = now_ns
         loop = asyncio.get_running_loop()
-        prefix = self.policy.prefix(samples, self._ahead)
+        policy = self._at_resolution()
+        prefix = policy.prefix(samples, self._ahead)
         self._worker.submit(
-            lambda: self.policy.infer(samples, prefix),
+            lambda: policy.infer(samples, prefix),
             lambda outcome: loop.call_soon_threadsafe(self._finish, outcome, now_ns),
         )
+
+    def _spent_s(self, took_ns: int) -> float:
+        """What an inference that took so long counts as, beside what it shall take at most.
+
+        One that keeps others from running, since the policy must keep to its share, takes the time of these.
+        """
+        resting = took_ns / self._part * (self._settings.target_s * NS_PER_S / self._period_ns)
+        return max(took_ns, resting) / NS_PER_S
+
+    def _at_resolution(self) -> Policy:
+        """The policy at the resolution that is next; what another one saw it has not seen."""
+        policy = self.policy.resolutions[self._resolution.at]
+        if policy is not self._running:
+            log.info("%s: now at %s", policy.bundle, policy.bundle.manifest.resolution)
+            self._running = policy
+            policy.forget()
+        return policy
 
     def _observe(self) -> _Samples | None:
         """The newest sample of each input, marked as used; None while one is missing or nothing is asked."""
@@ -217,9 +238,12 @@ class InferenceLoop:
         now_ns = self._clock.now_ns()
         self.inference_since_ns = None
         self.error = "" if isinstance(outcome, Chunk) else f"{outcome}"
+        took_ns = now_ns - began_ns
+        self._rests_until_ns = began_ns + int(took_ns / self._part)
         if isinstance(outcome, Chunk):
             self.inferences += 1
-            self.latency_ns.add(now_ns - began_ns)
+            self.latency_ns.add(took_ns)
+            self._resolution.ran(self._spent_s(took_ns), now_ns)
             self._finished.append(now_ns)
             self._collision = outcome.collision
             self._chunks.put(outcome)
