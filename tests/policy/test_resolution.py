@@ -1,7 +1,8 @@
 """Which resolution runs: it never flaps, and it settles on the largest that keeps time."""
 
-import asyncio
 import itertools
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -11,8 +12,6 @@ from hypothesis import strategies as st
 from tests.policy.bundles import (
     ROBOT,
     SIGNALS,
-    image_input,
-    laser_input,
     manifest,
     write_model,
     write_tokenizer,
@@ -49,7 +48,7 @@ def test_after_a_change_it_does_not_go_up_for_seconds_and_never_skips_one(phases
         changes += new
     for (before_s, *_), (after_s, at, to) in itertools.pairwise(changes):
         assert abs(at - to) == 1
-        assert to > at or after_s - before_s >= HOLD_S
+        assert to > at or after_s - before_s > HOLD_S - 1e-6
     assert bool(resolution.why) == (resolution.at > 0)
 
 
@@ -129,14 +128,11 @@ async def test_a_model_that_gets_slow_runs_smaller_and_larger_again_once_there_i
     large = loop.policy
     assert [policy.bundle.manifest.resolution for policy in large.resolutions] == ["8x6", "4x3"]
     await rig.follows(0.25)
-    infer, slow = large.infer, asyncio.Event()
+    infer, slow = large.infer, threading.Event()
     slow.set()
 
     def slowly(samples, prefix):
         if slow.is_set():
-            loop._clock.now_ns  # noqa: B018
-            import time
-
             time.sleep(0.07)
         return infer(samples, prefix)
 
@@ -192,6 +188,6 @@ def test_a_variant_whose_file_was_changed_is_refused(tmp_path):
 
 async def test_a_variant_that_takes_another_shape_than_it_says_is_refused(seat, tmp_path):
     rig = seat()
-    folder = sized_bundle(tmp_path / "tiny" / "1", [variant(2, 2)], inputs=[image_input(), laser_input()])
+    folder = sized_bundle(tmp_path / "tiny" / "1", [variant(2, 2)])
     with pytest.raises(BundleRefused, match=r"input 'image': has shape \(1, 3, 3, 4\) in the model"):
         await rig.seat.activate(folder)

@@ -40,7 +40,7 @@ class Resolution:
         self.why = ""
         """Why it is not the largest; empty: it is."""
         if self.at:
-            self.why = f"when it was loaded {self._one_larger(self._usual_s[self.at - 1])}"
+            self.why = self._one_larger(self._usual_s[self.at - 1])
 
     def ran(self, took_s: float, now_ns: int) -> None:
         """An inference took so long; the next one may be at another resolution."""
