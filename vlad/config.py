@@ -193,6 +193,9 @@ class PolicySettings(Section):
     """A bundle that takes more of this computer's memory is refused; 0: one that takes more than is free."""
     resident_mb: Annotated[int, Field(ge=0, strict=True)] = 512
     """Bundles that drove before stay loaded while all together take no more than this; 0: none does."""
+    relief: Fraction = 0.9
+    """From this much memory in use on, of this computer or its GPU, policies give some back: caches and those
+    that do not run, then larger resolutions, then the policy itself to the fallback; 1: never."""
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
     """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime and TensorRT take."""
     onnx: OnnxSettings = OnnxSettings()

@@ -38,6 +38,7 @@ from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
 from vlad.record.events import EventLog
 from vlad.record.journal import Journal
+from vlad.relief import MemoryRelief
 from vlad.robot import Robot
 from vlad.safety.kernel import Kernel, Verdict
 from vlad.safety.ladder import ARMED
@@ -183,9 +184,12 @@ class Daemon:
             on_chunk=self.watchdog.ticker.wake,
             armed=lambda: self.kernel.mode in ARMED,
             ahead=follower.ahead,
-            tell=lambda level, text: self.events.put("model", level, text),
+            tell=self._tell,
         )
         closing.callback(self.seat.close)
+        self.relief = MemoryRelief(
+            self.seat, settings.policy, self.computer.newest.peek, self.clock, self._tell
+        )
         if loaded.fallback is not None:
             self.seat.stand_by(loaded.fallback)
         if loaded.policy is not None:
@@ -205,6 +209,8 @@ class Daemon:
             Part("control", self.control.run, critical=False),
             Part("inference", self.seat.run, critical=False, longest_backoff_s=_RETRY_S),
         ]
+        if self.settings.policy.relief < 1:
+            self.parts.append(Part("relief", self.relief.run, critical=False))
         if self.seat.fallback is not None:
             run = self.seat.fallback.loop.run
             self.parts.append(Part("fallback", run, critical=False, longest_backoff_s=_RETRY_S))
@@ -231,6 +237,10 @@ class Daemon:
             raise
 
     # while it runs ----------------------------------------------------------------------------------------
+
+    def _tell(self, level: Level, text: str) -> None:
+        """Which policy drives, and why."""
+        self.events.put("model", level, text)
 
     def _dead_parts(self) -> tuple[str, ...]:
         """Parts without which the robot may not move."""

@@ -189,6 +189,7 @@ def _policy(daemon: Daemon) -> dict[str, Any]:
         "error": daemon.policy_error,
         "activating": daemon.seat.phase,
         "fallback": _fallback(daemon),
+        "relief": [step.name.lower() for step in daemon.relief.steps],
         "residents": [
             {"bundle": str(policy.bundle), "memory_mb": policy.memory_mb}
             for policy in daemon.seat.residents.policies

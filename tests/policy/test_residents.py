@@ -39,7 +39,7 @@ def test_all_fit_into_the_budget_with_what_runs_and_those_used_last_stay(budget_
 @pytest.fixture
 def opened(monkeypatch):
     """The bundles that were loaded, in order."""
-    from vlad.policy import seat as module
+    from vlad.policy import opening as module
 
     names, open_policy = [], module.open_policy
 

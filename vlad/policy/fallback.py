@@ -75,26 +75,30 @@ class Fallback:
         self._since_ns = 0
         self._before = 0
         """Its inferences when it took over."""
+        self._in_place_of: str | None = None
         self._other: InferenceLoop | None = None
+        """That loop, if it is tried."""
         self._probed: Latest[Chunk] = Latest()
         self._admission = admission()
         self._recovery = Recovery(settings.failback_s)
         loop.sleep()
 
-    def take_over(self, other: InferenceLoop, cause: str) -> None:
-        """Drive from now on in place of `other`, which is tried on in the background."""
-        self.cause, self._other = cause, other
+    def take_over(self, other: InferenceLoop, cause: str, probed: bool = True) -> None:
+        """Drive from now on in place of `other`, which is tried in the background if it is `probed`."""
+        self.cause, self._other = cause, other if probed else None
+        self._in_place_of = str(other.policy.bundle)
         self._since_ns, self._before = self._clock.now_ns(), self.loop.inferences
         self._admission, self._recovery = self._make_admission(), Recovery(self._settings.failback_s)
-        bundles = f"{self.loop.policy.bundle} drives in place of {other.policy.bundle}"
+        bundles = f"{self.loop.policy.bundle} drives in place of {self._in_place_of}"
         self._tell(Level.WARNING, f"{bundles}: {cause}")
-        other.deliver(self._probed, self._look)
+        if probed:
+            other.deliver(self._probed, self._look)
         self.loop.deliver(self._outlet.chunks, self._outlet.on_chunk)
         self.loop.wake()
 
     def rest(self) -> None:
         """Another drives again, one that was lost or a new one."""
-        self.cause, self._other = "", None
+        self.cause, self._other, self._in_place_of = "", None, None
         self.loop.sleep()
 
     def failed_again(self) -> None:
@@ -118,7 +122,7 @@ class Fallback:
             "bundle": str(policy.bundle),
             "state": state,
             "cause": self.cause,
-            "in_place_of": str(self._other.policy.bundle) if self._other else None,
+            "in_place_of": self._in_place_of,
             "error": self.loop.lost or (self.loop.error if self.cause else ""),
             "memory_mb": policy.memory_mb,
         }

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
 from vlad.clock import Clock
 from vlad.config import Settings
-from vlad.policy.backends import ServerLost
-from vlad.policy.bundle import Bundle, BundleRefused
+from vlad.policy.backends import BACKENDS, LOCKING, ServerLost
+from vlad.policy.bundle import Bundle, BundleRefused, is_unchanged, load_bundle
+from vlad.policy.inputs import InstructionInput
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import without_effect
+from vlad.robot import Robot
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +43,11 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
         if not policy.lost:
             policy.warm_up()
         for variant in bundle.variants:
-            policy.smaller += (Policy(variant, clock, settings.policy, cache=cache),)
-            policy.smaller[-1].warm_up()
+            small_before = process.memory_info().rss
+            small = Policy(variant, clock, settings.policy, cache=cache)
+            policy.smaller += (small,)
+            small.warm_up()
+            small.memory_mb = max(0, process.memory_info().rss - small_before) // _MB
         takes = max(files, process.memory_info().rss - before)
         policy.memory_mb = -(-takes // _MB)
         if takes > may_take:
@@ -52,8 +60,54 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     return policy
 
 
+def open_beside(
+    folder: Path,
+    robot: Robot,
+    settings: Settings,
+    clock: Clock,
+    armed: Callable[[], bool],
+    resident: Policy | None,
+) -> Policy:
+    """Check and open the bundle in `folder` while another drives; BundleRefused with every reason.
+
+    `settings` are those of the kernel. Nothing but a look at the manifest where it is loaded already, as
+    `resident`, which is closed if it is not the same any more.
+    """
+    if resident is not None:
+        if is_unchanged(resident.bundle):
+            return resident
+        resident.close()
+    bundle = load_bundle(folder, robot, settings.signals)
+    if reasons := _optional(bundle, settings):
+        raise BundleRefused(reasons)
+    backend = bundle.manifest.backend
+    if armed() and (backend in LOCKING or BACKENDS[backend] not in sys.modules):
+        # Loading a runtime's libraries holds Python's lock for longer than the safety tick may wait.
+        what = "reads its models in a way that" if backend in LOCKING else "is not loaded yet, which"
+        raise BundleRefused([
+            f"{bundle}: the {backend} runtime {what} would hold up the safety tick; "
+            f"disarm the robot, then activate the bundle"
+        ])  # fmt: skip
+    policy = open_policy(bundle, settings, clock)
+    if policy.lost:
+        policy.close()
+        raise BundleRefused([f"{bundle}: {policy.lost}"])
+    return policy
+
+
 def _too_large(bundle: Bundle, takes: int, may_take: int) -> str:
     return (
         f"{bundle}: takes {takes / _MB:.1f} MB of memory, and may take {may_take / _MB:.1f}; free some, "
         f"raise policy.memory_mb where it is set, or use a smaller model"
     )
+
+
+def _optional(bundle: Bundle, settings: Settings) -> list[str]:
+    """A line for each input without which the robot would drive on."""
+    states = [spec.signal for spec in bundle.manifest.sampled if not isinstance(spec, InstructionInput)]
+    return [
+        f"{bundle}: reads {topic!r}, which the settings do not require: the robot would drive on without it; "
+        f"set signals.{topic}.required = true, and restart vlad"
+        for topic in dict.fromkeys(states)
+        if not settings.signals[topic].required
+    ]

@@ -15,7 +15,7 @@ class Residents:
     """
 
     def __init__(self, budget_mb: int) -> None:
-        self._budget_mb = budget_mb
+        self.budget_mb = budget_mb
         self._kept: list[Policy] = []
         """Those that were used last at the end."""
 
@@ -44,7 +44,7 @@ class Residents:
     def trim(self, running_mb: int) -> list[Policy]:
         """What must go for the others to fit in, for the caller to close."""
         gone: list[Policy] = []
-        while self._kept and running_mb + sum(policy.memory_mb for policy in self._kept) > self._budget_mb:
+        while self._kept and running_mb + sum(policy.memory_mb for policy in self._kept) > self.budget_mb:
             gone.append(self._kept.pop(0))
         return gone
 

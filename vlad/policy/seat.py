@@ -8,18 +8,16 @@ of the loop; the follower joins the first chunk of the new one to what was follo
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import Settings
 from vlad.messages import Chunk, Sample
-from vlad.policy.backends import BACKENDS, LOCKING, REMOTE
-from vlad.policy.bundle import Bundle, BundleRefused, is_unchanged, load_bundle
+from vlad.policy.backends import REMOTE
+from vlad.policy.bundle import BundleRefused
 from vlad.policy.fallback import Fallback, Outlet, Tell
-from vlad.policy.inputs import InstructionInput
-from vlad.policy.opening import open_policy
+from vlad.policy.opening import open_beside
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Ahead
 from vlad.policy.residents import Residents
@@ -52,6 +50,8 @@ class Seat:
         self.phase = ""
         """What is being done about a new bundle; empty: nothing."""
         self.fallback: Fallback | None = None
+        self.gone: Path | None = None
+        """The bundle that gave way to the fallback for want of memory; None: none did."""
         self.residents = Residents(settings.policy.resident_mb)
         self._settings = settings
         self._robot = robot
@@ -110,8 +110,8 @@ class Seat:
     def check(self) -> str:
         """Why no policy drives; empty: one does. Without the one that shall drive the fallback takes over."""
         primary, fallback, now_ns = self._primary, self.fallback, self._clock.now_ns()
-        if primary is None or fallback is None:
-            return primary.lost if primary is not None else ""
+        if fallback is None or primary is None:
+            return primary.lost if primary else fallback.lost(now_ns) if fallback and fallback.cause else ""
         if not fallback.cause and (cause := primary.lost or self._hangs(primary, now_ns)):
             if fallback.loop.lost:
                 return f"{cause}; the fallback {fallback.loop.policy.bundle}: {fallback.loop.lost}"
@@ -124,12 +124,57 @@ class Seat:
             raise BundleRefused([f"another bundle is being activated ({self.phase}); wait until it is done"])
         try:
             self.phase = f"{folder.parent.name}/{folder.name}: loading"
-            policy = await asyncio.to_thread(self._load, folder, self.residents.take(folder))
+            settings, resident = self._settings, self.residents.take(folder)
+            policy = await asyncio.to_thread(
+                open_beside, folder, self._robot, settings, self._clock, self._armed, resident
+            )
             self.phase = f"{policy.bundle}: shadowing"
             shadowed = await self._shadow(self._make_loop(policy))
         finally:
             self.phase = ""
         return shadowed
+
+    @property
+    def whole(self) -> InferenceLoop | None:
+        """The loop of the policy that shall drive, if it has larger resolutions to give up."""
+        loop = self._primary
+        return loop if loop is not None and loop.policy.smaller and loop.policy.is_whole else None
+
+    @property
+    def lowered(self) -> Path | None:
+        """The bundle that shall drive, if it gave up its larger resolutions."""
+        loop = self._primary
+        return None if loop is None or loop.policy.is_whole else loop.policy.bundle.folder
+
+    @property
+    def can_give_way(self) -> bool:
+        """There is a policy to close, and a fallback that drives meanwhile."""
+        fallback = self.fallback
+        return self._primary is not None and fallback is not None and not fallback.loop.lost
+
+    async def drop_caches(self) -> None:
+        """Close the policies that do not run, keep none any more, and forget what encoders made."""
+        self.residents.budget_mb = 0
+        for loop in (self._primary, self.fallback.loop if self.fallback else None):
+            if loop is not None:
+                loop.drop_caches()
+        await asyncio.to_thread(_close, self.residents.drop())
+
+    def keep_residents(self) -> None:
+        """Keep policies that drove before again, as far as the settings let them."""
+        self.residents.budget_mb = self._settings.policy.resident_mb
+
+    async def give_way(self, why: str) -> int:
+        """Close the policy that shall drive, and let the fallback do so; what it took [MB]."""
+        primary, fallback = self._primary, self.fallback
+        if primary is None or fallback is None:
+            return 0
+        fallback.take_over(primary, why, probed=False)
+        self._primary, self.gone = None, primary.policy.bundle.folder
+        self._taken.clear()
+        primary.retire()
+        await asyncio.to_thread(primary.close)
+        return primary.policy.memory_mb
 
     def loaded(self) -> dict[Path, str]:
         """The folders of the bundles that are in memory, and what they are there for."""
@@ -162,29 +207,6 @@ class Seat:
         if self.fallback is not None:
             self.fallback.failed_again()
             self.check()
-
-    def _load(self, folder: Path, resident: Policy | None) -> Policy:
-        """All that takes time, in a thread; nothing but a look at the manifest where it is loaded already."""
-        if resident is not None:
-            if is_unchanged(resident.bundle):
-                return resident
-            resident.close()
-        bundle = load_bundle(folder, self._robot, self._settings.signals)
-        if reasons := _optional(bundle, self._settings):
-            raise BundleRefused(reasons)
-        backend = bundle.manifest.backend
-        if self._armed() and (backend in LOCKING or BACKENDS[backend] not in sys.modules):
-            # Loading a runtime's libraries holds Python's lock for longer than the safety tick may wait.
-            what = "reads its models in a way that" if backend in LOCKING else "is not loaded yet, which"
-            raise BundleRefused([
-                f"{bundle}: the {backend} runtime {what} would hold up the safety tick; "
-                f"disarm the robot, then activate the bundle"
-            ])  # fmt: skip
-        policy = open_policy(bundle, self._settings, self._clock)
-        if policy.lost:
-            policy.close()
-            raise BundleRefused([f"{bundle}: {policy.lost}"])
-        return policy
 
     async def _shadow(self, candidate: InferenceLoop) -> Shadowed:
         """Try it on what comes in; if it is good, it drives when this returns."""
@@ -243,21 +265,10 @@ class Seat:
         for policy in loop.policy.resolutions:
             policy.is_strict = self.fallback is not None
         loop.tell_lost(self._lost)
-        self._primary = loop
+        self._primary, self.gone = loop, None
         self._taken.set()
 
 
 def _close(policies: Iterable[Policy]) -> None:
     for policy in policies:
         policy.close()
-
-
-def _optional(bundle: Bundle, settings: Settings) -> list[str]:
-    """A line for each input without which the robot would drive on."""
-    states = [spec.signal for spec in bundle.manifest.sampled if not isinstance(spec, InstructionInput)]
-    return [
-        f"{bundle}: reads {topic!r}, which the settings do not require: the robot would drive on without it; "
-        f"set signals.{topic}.required = true, and restart vlad"
-        for topic in dict.fromkeys(states)
-        if not settings.signals[topic].required
-    ]

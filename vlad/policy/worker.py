@@ -125,6 +125,16 @@ class InferenceLoop:
         """Put the chunks there from now on."""
         self._chunks, self._on_chunk = chunks, on_chunk
 
+    def lower_resolution(self, why: str) -> None:
+        """Run only the smallest resolution from now on, and give back the memory of the others."""
+        self._resolution.lower(self._clock.now_ns(), why)
+        self._at_resolution()
+        self._worker.submit(self.policy.keep_smallest, lambda _: None)
+
+    def drop_caches(self) -> None:
+        """Give back the memory of what is kept only to be quicker the next time."""
+        self._worker.submit(self._running.drop_caches, lambda _: None)
+
     def tell_lost(self, on_lost: Callable[[], None]) -> None:
         """Call this, on the loop's thread, each time that the model failed."""
         self._on_lost = on_lost
