@@ -56,7 +56,7 @@ def test_a_policy_that_stands_in_is_shown_with_why() -> None:
     }  # fmt: skip
     text = drawn(status_view(report(policy=policy)))
     for part in ("fallback calm/2 driving in place of demo/1: no answer", "also loaded: old/1 (26 MB)",
-                 "resolution 4x3 of 8x6, 4x3: the larger one is slow", "memory is short: caches"):  # fmt: skip
+                 "resolution 4x3 of 8x6, 4x3: the larger one is slow", "is short: caches"):  # fmt: skip
         assert part in text
 
 
