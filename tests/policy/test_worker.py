@@ -403,6 +403,35 @@ async def test_a_hanging_model_does_not_hold_up_closing(rig, caplog, monkeypatch
     assert rig.backend.closed.is_set()
 
 
+async def test_a_policy_that_is_released_stays_open_for_another_loop(rig):
+    rig = await rig()
+    assert rig.loop.release() is rig.policy
+    assert not rig.backend.closed.is_set()
+
+
+async def test_a_policy_whose_model_hangs_is_not_released_and_closed_once_it_returns(rig, monkeypatch):
+    monkeypatch.setattr("vlad.policy.worker._CLOSE_TIMEOUT_S", 0.05)
+    rig = await rig()
+    rig.backend.go.clear()
+    rig.put_states()
+    rig.put_frame()
+    assert rig.loop.release() is None
+    rig.backend.go.set()
+    await asyncio.to_thread(rig.backend.closed.wait, 10)
+    assert rig.backend.closed.is_set()
+
+
+async def test_a_loop_that_sleeps_uses_no_frame_and_when_woken_the_newest_at_once(rig):
+    rig = await rig()
+    rig.put_states()
+    rig.loop.sleep()
+    rig.put_frame(stamp_ns=5_000)
+    assert rig.loop.inference_since_ns is None
+    rig.loop.deliver(rig.chunks, rig.came.set)
+    rig.loop.wake()
+    assert (await rig.chunk()).stamp_ns == 5_000
+
+
 async def test_the_model_runs_in_one_thread_that_is_not_the_loops(rig):
     rig = await rig()
     threads = []

@@ -110,8 +110,10 @@ class Seat:
     def check(self) -> str:
         """Why no policy drives; empty: one does. Without the one that shall drive the fallback takes over."""
         primary, fallback, now_ns = self._primary, self.fallback, self._clock.now_ns()
-        if fallback is None or primary is None:
-            return primary.lost if primary else fallback.lost(now_ns) if fallback and fallback.cause else ""
+        if primary is None:
+            return fallback.lost(now_ns) if fallback is not None and fallback.cause else ""
+        if fallback is None:
+            return primary.lost
         if not fallback.cause and (cause := primary.lost or self._hangs(primary, now_ns)):
             if fallback.loop.lost:
                 return f"{cause}; the fallback {fallback.loop.policy.bundle}: {fallback.loop.lost}"

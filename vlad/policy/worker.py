@@ -7,19 +7,17 @@ running; its result comes back with one wake-up of the loop. There is no timer a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from queue import SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import PolicySettings
 from vlad.messages import Chunk, Sample
 from vlad.policy.advice import advice
+from vlad.policy.model_thread import ModelThread
 from vlad.policy.pacing import part_of_time
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Ahead
@@ -37,7 +35,6 @@ _LOG_EVERY_NS = NS_PER_S
 
 _Samples: TypeAlias = dict[str, Sample]
 _Outcome: TypeAlias = Chunk | BaseException
-_T = TypeVar("_T")
 
 
 class InferenceLoop:
@@ -97,7 +94,7 @@ class InferenceLoop:
         self._ended: asyncio.Future[None] | None = None
         self._asleep = False
         self._on_lost: Callable[[], None] = lambda: None
-        self._worker = _Worker(policy)
+        self._worker = ModelThread(policy)
 
     async def run(self) -> None:
         """Infer until it is retired or cancelled, or raise what the model raised; may be run again then.
@@ -284,45 +281,3 @@ class InferenceLoop:
         if now_ns - self._logged_ns >= _LOG_EVERY_NS:
             self._logged_ns = now_ns
             log.warning("no inference: %s (%d so far)", self.error, self.bad_observations)
-
-
-class _Worker:
-    """One thread that runs the policy. A daemon thread, unlike an executor's: a hung model ends with us."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._keeps = False
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
-        self._thread.start()
-
-    def submit(self, job: Callable[[], _T], done: Callable[[_T | BaseException], object]) -> None:
-        """Do it; `done` is called in the worker's thread with what came of it, or the error."""
-        self._jobs.put(lambda: _do(job, done))
-
-    def close(self, timeout_s: float, keep: bool = False) -> bool:
-        """Let the thread end and close the policy, or `keep` it; False if it did not end within the time.
-
-        The policy is closed then as soon as the thread ends.
-        """
-        self._keeps = keep
-        self._jobs.put(None)
-        self._thread.join(timeout_s)
-        ended = not self._thread.is_alive()
-        self._keeps = keep and ended
-        return ended
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-        if not self._keeps:
-            self._policy.close()
-
-
-def _do(job: Callable[[], _T], done: Callable[[_T | BaseException], object]) -> None:
-    try:
-        outcome: _T | BaseException = job()
-    except BaseException as error:  # handed to the loop, where the supervisor sees it
-        outcome = error
-    with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits for it
-        done(outcome)
