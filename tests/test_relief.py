@@ -8,7 +8,12 @@ import pytest
 from tests.policy.test_fallback import until
 from tests.policy.test_resolution import sized_bundle, variant
 from tests.policy.test_seat import again, bundle, seat
+from tests.test_daemon import CAMERA, FEED, UNLOCKED, await_command, await_status
+from tests.test_remote_policy import stops
+from tools.benchmarks.rig import rig, write_policy
 from vlad.clock import FakeClock
+from vlad.driver import CommandReceiver
+from vlad.messages import CommandMode
 from vlad.relief import MemoryRelief
 from vlad.safety.view import Computer
 
@@ -128,3 +133,28 @@ async def test_an_operator_s_choice_gives_way_too_while_memory_is_short(short, t
     await short.short.use(0.95, 1)
     await short.follows(0.75)
     assert short.seat.fallback.report()["in_place_of"] == "tiny/4"
+
+
+@pytest.mark.slow
+def test_a_daemon_whose_memory_is_short_lets_the_fallback_drive_without_a_stop():
+    with rig(CAMERA, realtime=UNLOCKED) as made:
+        for name, version, speed in (("large", "1", 0.05), ("small", "2", 0.1)):
+            folder = made.folder / "state" / "models" / name / version
+            folder.parent.mkdir(parents=True)
+            write_policy(folder, "camera", 32, rounds=0, twist=(speed, 0.0), version=version)
+        bundle = made.folder / "state" / "models" / "large" / "1"
+        made.policy |= {"bundle": str(bundle), "fallback": "small/2", "relief": 0.001}
+        made.start_daemon("vlad", "--config", made.write_settings())
+        made.feed(FEED)
+        with CommandReceiver(made.commands) as made.motor:
+            made.arm()
+            await_command(made, CommandMode.RUN)
+            status = await_status(made, lambda status: status["policy"]["version"] == "2", timeout_s=30.0)
+            assert status["policy"]["relief"] == ["caches", "fallback"]
+            while await_command(made, CommandMode.RUN, timeout_s=30.0).values[0] < 0.09:
+                pass
+            assert stops(made) == []
+            told = " ".join(event["text"] for event in made.call("events", limit=100, kinds=["model"]))
+            assert "of the memory is used: the policy is closed, and the fallback drives" in told
+            listed = {row["folder"].rsplit("/", 2)[-2]: row["loaded"] for row in made.call("models")}
+            assert listed == {"large": None, "small": "running"}

@@ -55,6 +55,8 @@ class MemoryRelief:
         self._relief = Relief()
         self._returns_mb: dict[Step, int] = {}
         self._retry_ns = 0
+        self._refused = ""
+        """Why it could not be, as it was told."""
         self._total = psutil.virtual_memory().total
 
     @property
@@ -122,6 +124,9 @@ class MemoryRelief:
             await self._seat.activate(folder)
         except BundleRefused as refused:
             self._retry_ns = now_ns + _RETRY_NS
-            self._tell(Level.CAUTION, f"{folder}: is not loaded again yet: {'; '.join(refused.reasons)}")
+            if (reasons := "; ".join(refused.reasons)) != self._refused:
+                self._refused = reasons
+                self._tell(Level.CAUTION, f"{folder}: is not loaded again yet: {reasons}")
         else:
+            self._refused = ""
             self._tell(Level.SAFE, f"{folder.parent.name}/{folder.name} is loaded again, and drives")

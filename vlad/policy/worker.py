@@ -218,11 +218,12 @@ class InferenceLoop:
         return max(took_ns, resting) / NS_PER_S
 
     def _at_resolution(self) -> Policy:
-        """The policy at the resolution that is next; what another one saw it has not seen."""
+        """The policy at the resolution that is next; it has not seen what another one saw, nor its times."""
         policy = self.policy.resolutions[self._resolution.at]
         if policy is not self._running:
             log.info("%s: now at %s", policy.bundle, policy.bundle.manifest.resolution)
             self._running = policy
+            self.latency_ns = Window(_REMEMBERED)
             policy.forget()
         return policy
 
