@@ -46,14 +46,15 @@ def test_a_bundle_whose_large_model_is_too_slow_drives_at_a_lower_resolution_and
 
 def test_inference_keeps_to_its_share_of_the_cpus_and_the_status_says_what_would_help(made):
     folder = write_policy(made.folder / "models" / "bench", "camera", 32, rounds=8)
-    part = 0.05
+    part = 0.1
     start(made, folder, cpu_share=part / os.cpu_count())
+    before = made.call("status")["policy"]["inferences"]
     used_s, began_s = sum(made.daemon.cpu_times()[:2]), time.monotonic()
-    status = await_status(made, lambda status: status["policy"]["inferences"] > 8, timeout_s=PATIENT_S)
+    status = await_status(made, lambda status: status["policy"]["inferences"] > before + 6, PATIENT_S)
     used_s, elapsed_s = sum(made.daemon.cpu_times()[:2]) - used_s, time.monotonic() - began_s
-    assert used_s < 0.5 * elapsed_s, "the tick and the camera take some of it; freely it would be a whole CPU"
     policy = status["policy"]
+    busy_s = (policy["inferences"] - before) * policy["latency_p50_ms"] / 1e3
+    assert busy_s < 3 * part * elapsed_s, "half of them are about as long, and rested for nine times that"
+    assert used_s < 0.6 * elapsed_s, "the tick and the camera take some of it; freely it would be a whole CPU"
     if policy["latency_p50_ms"] <= 33:
         assert "policy.cpu_share and gpu_share leave time for one every" in policy["advice"]
-    busy_s = policy["inferences"] * policy["latency_p50_ms"] / 1e3
-    assert busy_s < 3 * part * status["uptime_s"], "half of them are longer, and rested for as long"
