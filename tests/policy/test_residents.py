@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from tests.policy.test_seat import bundle, refusal, seat
 from vlad.policy.backends import BackendError
+from vlad.policy.bundle import load_bundle
+from vlad.policy.calibration import Calibration, manifest_sha256, write_calibration
 from vlad.policy.residents import Residents
 
 __all__ = ["seat"]
@@ -88,6 +90,25 @@ async def test_another_bundle_in_the_same_folder_is_loaded_anew(seat, tmp_path, 
     await rig.seat.activate(first)
     await rig.follows(0.5)
     assert opened == ["tiny/1", "tiny/2", "tiny/1"]
+
+
+async def test_a_resident_is_loaded_anew_with_what_was_calibrated_for_it_since(seat, tmp_path, opened):
+    rig = seat()
+    rig.settings = rig.seat._settings = rig.settings.model_copy(
+        update={"paths": rig.settings.paths.model_copy(update={"state_dir": tmp_path / "state"})}
+    )
+    first = bundle(tmp_path, "1", 0.25)
+    await rig.seat.activate(first)
+    await rig.seat.activate(bundle(tmp_path, "2", 0.5))
+    found = load_bundle(first)
+    calibration = Calibration(
+        bundle="tiny/1", manifest_sha256=manifest_sha256(found), episodes=99, rate_hz=200.0,
+        alpha_slow=0.1, alpha_stop=0.01, measures={},
+    )  # fmt: skip
+    write_calibration(tmp_path / "state", found, calibration)
+    await rig.seat.activate(first)
+    assert opened == ["tiny/1", "tiny/2", "tiny/1"]
+    assert rig.seat.loop.policy.confidence.calibration == calibration
 
 
 async def test_a_resident_whose_manifest_is_gone_is_refused(seat, tmp_path):

@@ -13,6 +13,7 @@ from vlad.clock import Clock
 from vlad.config import Settings
 from vlad.policy.backends import BACKENDS, LOCKING, ServerLost
 from vlad.policy.bundle import Bundle, BundleRefused, is_unchanged, load_bundle
+from vlad.policy.calibration import read_calibration
 from vlad.policy.inputs import InstructionInput
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import without_effect
@@ -29,6 +30,7 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     Its files must fit into the memory that it may take, or nothing is loaded; and so must what is taken when
     it has run. One whose server is lost is opened all the same, and says so: `lost`.
     """
+    calibration = read_calibration(settings.paths.state_dir, bundle)
     if reason := without_effect(settings.policy.follow, bundle):
         log.warning("%s", reason)
     computer, process = psutil.virtual_memory(), psutil.Process()
@@ -38,13 +40,13 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
         raise BundleRefused([_too_large(bundle, files, may_take)])
     before = process.memory_info().rss
     cache = settings.paths.state_dir / "cache"
-    policy = Policy(bundle, clock, settings.policy, cache=cache)
+    policy = Policy(bundle, clock, settings.policy, cache=cache, calibration=calibration)
     try:
         if not policy.lost:
             policy.warm_up()
         for variant in bundle.variants:
             small_before = process.memory_info().rss
-            small = Policy(variant, clock, settings.policy, cache=cache)
+            small = Policy(variant, clock, settings.policy, cache=cache, calibration=calibration)
             policy.smaller += (small,)
             small.warm_up()
             small.memory_mb = max(0, process.memory_info().rss - small_before) // _MB
@@ -70,11 +72,11 @@ def open_beside(
 ) -> Policy:
     """Check and open the bundle in `folder` while another drives; BundleRefused with every reason.
 
-    `settings` are those of the kernel. Nothing but a look at the manifest where it is loaded already, as
-    `resident`, which is closed if it is not the same any more.
+    `settings` are those of the kernel. Where it is loaded already, as `resident`, manifest and calibration
+    are looked at only; one that is not the same any more is closed.
     """
     if resident is not None:
-        if is_unchanged(resident.bundle):
+        if _is_current(resident, settings):
             return resident
         resident.close()
     bundle = load_bundle(folder, robot, settings.signals)
@@ -93,6 +95,17 @@ def open_beside(
         policy.close()
         raise BundleRefused([f"{bundle}: {policy.lost}"])
     return policy
+
+
+def _is_current(policy: Policy, settings: Settings) -> bool:
+    """Whether its folder still holds the same bundle, and what was calibrated for it is the same as well."""
+    if not is_unchanged(policy.bundle):
+        return False
+    try:
+        calibration = read_calibration(settings.paths.state_dir, policy.bundle)
+    except BundleRefused:
+        return False
+    return calibration == policy.confidence.calibration
 
 
 def _too_large(bundle: Bundle, takes: int, may_take: int) -> str:

@@ -11,11 +11,12 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, TypeAlias
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import PolicySettings
-from vlad.messages import Chunk, Sample
+from vlad.messages import Chunk, Doubt, Sample
 from vlad.policy.advice import advice
 from vlad.policy.model_thread import ModelThread
 from vlad.policy.pacing import part_of_time
@@ -81,6 +82,7 @@ class InferenceLoop:
         self._on_chunk = on_chunk
         self._collision: float | None = None
         self._settings = settings
+        self._doubts: tuple[Doubt, ...] = ()
         self._period_ns = NS_PER_S / settings.rate_hz
         self._part = part_of_time(settings, policy.bundle.manifest.backend, os.cpu_count() or 1)
         self._rests_until_ns = 0
@@ -164,6 +166,8 @@ class InferenceLoop:
             "latency_p99_ms": None if p99 is None else round(p99 / 1e6, 3),
             "bad_observations": self.bad_observations,
             "collision": self._collision,
+            "calibrated": self.policy.confidence.calibration is not None,
+            "doubts": {doubt.measure: _doubt(doubt) for doubt in self._doubts},
             "resolution": self._running.bundle.manifest.resolution,
             "resolutions": [one.bundle.manifest.resolution for one in self.policy.resolutions],
             "resolution_why": self._resolution.why,
@@ -253,7 +257,7 @@ class InferenceLoop:
             self.latency_ns.add(took_ns)
             self._resolution.ran(self._spent_s(took_ns), now_ns)
             self._finished.append(now_ns)
-            self._collision = outcome.collision
+            self._collision, self._doubts = outcome.collision, outcome.doubts
             self._chunks.put(outcome)
             self._on_chunk()
         elif isinstance(outcome, ObservationError):
@@ -282,3 +286,9 @@ class InferenceLoop:
         if now_ns - self._logged_ns >= _LOG_EVERY_NS:
             self._logged_ns = now_ns
             log.warning("no inference: %s (%d so far)", self.error, self.bad_observations)
+
+
+def _doubt(doubt: Doubt) -> dict[str, float | None]:
+    """For the status; null: not calibrated, or no number."""
+    values = {"value": doubt.value, "slow": doubt.slow, "stop": doubt.stop}
+    return {name: float(f"{value:.4g}") if isfinite(value) else None for name, value in values.items()}
