@@ -2,7 +2,8 @@
 
 A new bundle is loaded and warmed up in a thread, then runs in the shadow of the one that drives, on the same
 samples, and its chunks are judged as if they were followed. Only then they change places, between two turns
-of the loop; the follower joins the first chunk of the new one to what was followed, as any other.
+of the loop; the follower joins the first chunk of the new one to what was followed, as any other. While the
+one that shall drive, the primary, is lost or was closed for want of memory, the fallback does.
 """
 
 from __future__ import annotations
