@@ -8,11 +8,12 @@ import zmq
 
 from vlad.clock import FakeClock, SystemClock
 from vlad.command import CommandWriter
-from vlad.config import PathSettings, PolicySettings, Settings
+from vlad.config import PathSettings, Settings
 from vlad.driver import CommandReceiver
 from vlad.ingest import TopicCounters
 from vlad.messages import Chunk, CommandMode, EStop, Image, Instruction, Kind, Mode, Request, Sample
 from vlad.policy.follower import Follower
+from vlad.policy_settings import PolicySettings
 from vlad.queues import Latest
 from vlad.realtime import Collector
 from vlad.robot import Axis, Robot

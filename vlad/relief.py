@@ -9,12 +9,12 @@ from math import isnan, nan
 import psutil
 
 from vlad.clock import NS_PER_S, Clock
-from vlad.config import PolicySettings
 from vlad.messages import Level
 from vlad.policy.bundle import BundleRefused
 from vlad.policy.fallback import Tell
 from vlad.policy.pressure import Relief, Step, relief
 from vlad.policy.seat import Seat
+from vlad.policy_settings import PolicySettings
 from vlad.safety.view import Computer
 
 _PERIOD_S = 1.0

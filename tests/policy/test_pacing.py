@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from tests.policy.test_worker import rig
 from vlad.clock import FakeClock
-from vlad.config import PolicySettings
 from vlad.policy.pacing import part_of_time
+from vlad.policy_settings import PolicySettings
 
 __all__ = ["rig"]
 

@@ -8,12 +8,12 @@ import pytest
 
 from tests.policy.bundles import make_bundle, observations, sample
 from vlad.clock import FakeClock, SystemClock
-from vlad.config import PolicySettings
 from vlad.messages import Image, Instruction, LaserScan
 from vlad.policy.backends import BackendError, Model, load_backend
 from vlad.policy.bundle import load_bundle
 from vlad.policy.policy import Policy
 from vlad.policy.worker import InferenceLoop
+from vlad.policy_settings import PolicySettings
 from vlad.queues import Latest
 
 

@@ -14,11 +14,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from tools.benchmarks.remote import Listener, Server, served
+from tools.benchmarks.remote import Listener
 from tools.benchmarks.report import Report, Target, at_least, at_most, machine, percentiles
 from tools.benchmarks.rig import rig, write_policy, write_remote_policy
-from vlad.config import PolicySettings
+from tools.policy_servers.process import ServerProcess
 from vlad.messages import Command, CommandMode, Heartbeat
+from vlad.policy_settings import PolicySettings
 
 _FAULT_MS = 150.0
 _CAMERA = "camera:image:30:640x480"
@@ -79,7 +80,7 @@ def _runs(said: Command | Heartbeat) -> bool:
 
 
 def _trials(count: int) -> list[Trial]:
-    with rig({"camera": {"type": "image", "max_age_s": 0.5}}) as bench, served("openpi") as server:
+    with rig({"camera": {"type": "image", "max_age_s": 0.5}}) as bench, ServerProcess("openpi") as server:
         calm = bench.folder / "state" / "models" / "calm" / "1"
         calm.parent.mkdir(parents=True)
         write_policy(calm, "camera", 224, rounds=0, twist=_FASTER)
@@ -99,7 +100,7 @@ def _trials(count: int) -> list[Trial]:
     return trials
 
 
-def _trial(by: str, server: Server, listener: Listener) -> Trial:
+def _trial(by: str, server: ServerProcess, listener: Listener) -> Trial:
     """End the server of a robot that moves, and let it come back."""
     listener.drain()
     listener.until(_runs, _has_the_robot)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlad.config import PolicySettings
+from vlad.policy_settings import PolicySettings
 
 
 def advice(took_s: float | None, settings: PolicySettings, part: float) -> str:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from vlad.clock import NS_PER_S, Clock
-from vlad.config import PolicySettings
 from vlad.messages import Chunk, Level
 from vlad.policy.shadow import SHADOWED
 from vlad.policy.worker import InferenceLoop
+from vlad.policy_settings import PolicySettings
 from vlad.queues import Latest
 from vlad.safety.chunks import Admission
 

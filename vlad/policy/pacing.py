@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vlad.config import PolicySettings
 from vlad.policy.backends import REMOTE
+from vlad.policy_settings import PolicySettings
 
 
 def part_of_time(settings: PolicySettings, backend: str, cores: int) -> float:

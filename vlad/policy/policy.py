@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from vlad.clock import NS_PER_S, Clock
-from vlad.config import PolicySettings
 from vlad.messages import Chunk, Floats, Sample
 from vlad.policy.agreement import bad_outputs, mismatches, misshapen
 from vlad.policy.backends import (
@@ -41,6 +40,7 @@ from vlad.policy.preprocess import (
     make_reader,
 )
 from vlad.policy.tokenizer import TokenizerError
+from vlad.policy_settings import PolicySettings
 
 _WARM_RUNS = 7
 _TIMED_RUNS = 5
@@ -292,6 +292,7 @@ def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path
         shapes={name: array.shape for name, array in inputs.items()},
         cache=cache,
         name=manifest.name,
+        jpeg=frozenset(item.name for item in manifest.inputs if isinstance(item, ImageInput) and item.encode),
     )
     opened: list[Backend] = []
     try:

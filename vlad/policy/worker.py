@@ -15,7 +15,6 @@ from math import isfinite
 from typing import Any, TypeAlias
 
 from vlad.clock import NS_PER_S, Clock
-from vlad.config import PolicySettings
 from vlad.messages import Chunk, Doubt, Sample
 from vlad.policy.advice import advice
 from vlad.policy.model_thread import ModelThread
@@ -24,6 +23,7 @@ from vlad.policy.policy import Policy
 from vlad.policy.prefix import Ahead
 from vlad.policy.preprocess import ObservationError, instruction_text
 from vlad.policy.resolution import Resolution
+from vlad.policy_settings import PolicySettings
 from vlad.queues import Latest
 from vlad.statistics import Window
 

@@ -144,10 +144,10 @@ def _found(client: Client, arguments: argparse.Namespace) -> str:
 def _times_ms(folder: Path, runs: int, threads: int) -> list[float]:
     # Only bench needs what runs a model; it takes a moment to import.
     from vlad.clock import SystemClock
-    from vlad.config import PolicySettings
     from vlad.policy.backends import REMOTE
     from vlad.policy.bundle import BundleRefused, load_bundle
     from vlad.policy.policy import Policy
+    from vlad.policy_settings import PolicySettings
 
     try:
         bundle = load_bundle(folder)
