@@ -7,7 +7,7 @@ import pytest
 
 from tests.policy.test_fallback import until
 from tests.policy.test_resolution import sized_bundle, variant
-from tests.policy.test_seat import again, bundle, seat
+from tests.policy.test_seat import again, bundle, on_server, seat
 from tests.test_daemon import CAMERA, FEED, UNLOCKED, await_command, await_status
 from tests.test_remote_policy import stops
 from tools.benchmarks.rig import rig, write_policy
@@ -133,6 +133,15 @@ async def test_an_operator_s_choice_gives_way_too_while_memory_is_short(short, t
     await short.short.use(0.95, 1)
     await short.follows(0.75)
     assert short.seat.fallback.report()["in_place_of"] == "tiny/4"
+
+
+async def test_a_policy_on_a_server_holds_no_memory_here_that_it_could_give_back(seat, tmp_path):
+    rig = seat(server={"address": "ws://127.0.0.1:1"})
+    rig.seat.stand_by(rig.open(bundle(tmp_path, "2", 0.75)))
+    rig.sit(on_server(tmp_path, "1"))
+    short = Short(rig)
+    await short.use(0.95, 20)
+    assert short.steps == ["caches"]
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ class MemoryRelief:
         returns = self._returns_mb.get(before[-1], 0) * _MB / self._total if before else 0.0
         self._relief = relief(self._relief, used, self._settings.relief, self._possible(), returns, now_ns)
         steps = self._relief.steps
-        why = f"{used:.0%} of the memory is used"
+        why = "memory is short" if isnan(used) else f"{used:.0%} of the memory is used"
         for step in steps[len(before) :]:
             self._tell(Level.CAUTION, f"{why}: {_TAKEN[step]}")
             if step is Step.CACHES:

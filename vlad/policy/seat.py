@@ -151,9 +151,11 @@ class Seat:
 
     @property
     def can_give_way(self) -> bool:
-        """There is a policy to close, and a fallback that drives meanwhile."""
-        fallback = self.fallback
-        return self._primary is not None and fallback is not None and not fallback.loop.lost
+        """There is a policy whose memory is here, to be closed, and a fallback that drives meanwhile."""
+        primary, fallback = self._primary, self.fallback
+        if primary is None or fallback is None or fallback.loop.lost:
+            return False
+        return primary.policy.bundle.manifest.backend not in REMOTE
 
     async def drop_caches(self) -> None:
         """Close the policies that do not run, keep none any more, and forget what encoders made."""
