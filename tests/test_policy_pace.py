@@ -33,7 +33,7 @@ def test_a_bundle_whose_large_model_is_too_slow_drives_at_a_lower_resolution_and
     folder = write_policy(made.folder / "models" / "bench", "camera", 64, rounds=40)
     small = write_policy(made.folder / "small", "camera", 32, rounds=0)
     shutil.copy(small / "model.onnx", folder / "small.onnx")
-    manifest = load_bundle(small).manifest.model_dump(by_alias=True, mode="json", exclude_none=True)
+    manifest = load_bundle(small).manifest.model_dump(by_alias=True, mode="json", exclude_unset=True)
     image = manifest["inputs"][0] | {"shape": [1, 3, 64, 64]}
     variants = [{"model": "small.onnx", "shapes": {"image": [1, 3, 32, 32]}}]
     write_manifest(folder, manifest | {"inputs": [image], "variants": variants})
