@@ -31,6 +31,17 @@ class TensorrtSettings(Section):
     as there is."""
 
 
+Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")]
+
+
+class TorchSettings(Section):
+    """PyTorch: what runs the models of the backends `torch` and `lerobot`."""
+
+    device_map: dict[str, Device] = Field(default_factory=dict)
+    """Module of the model -> the device that it lies on, for a model that is too large for one; the rest lies
+    on policy.device."""
+
+
 _BUNDLE_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
@@ -71,10 +82,11 @@ class PolicySettings(Section):
     relief: Fraction = 0.9
     """From this much memory in use on, of this computer or its GPU, policies give some back: caches and those
     that do not run, then larger resolutions, then the policy itself to the fallback; 1: never."""
-    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
+    device: Device = "cpu"
     """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime and TensorRT take."""
     onnx: OnnxSettings = OnnxSettings()
     tensorrt: TensorrtSettings = TensorrtSettings()
+    torch: TorchSettings = TorchSettings()
     server: ServerSettings | None = None
     """Where the policy runs, if its bundle has no model of its own."""
 

@@ -24,4 +24,6 @@ def runs_on_gpu(settings: PolicySettings, backend: str) -> bool:
     """Whether the settings let a model of this backend run on a GPU."""
     if backend == "onnx":
         return bool({"cuda", "tensorrt"} & {*settings.onnx.providers})
-    return backend == "tensorrt" or (backend == "torch" and settings.device != "cpu")
+    if backend in ("torch", "lerobot"):
+        return {settings.device, *settings.torch.device_map.values()} != {"cpu"}
+    return backend == "tensorrt"

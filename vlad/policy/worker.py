@@ -173,6 +173,7 @@ class InferenceLoop:
             "resolution_why": self._resolution.why,
             "remembered": self._running.remembered(),
             "memory_mb": self.policy.memory_mb,
+            "device": self.policy.device,
             "advice": advice(None if p50 is None else p50 / NS_PER_S, self._settings, self._part),
             "error": self.lost or self.error,
         }
