@@ -279,10 +279,12 @@ def test_models_are_listed_with_why_they_are_refused(daemon: Served, vladctl: Vl
             "running": False,
             "refused": ["hash of model.onnx"],
         },
+        {"name": "old", "version": "1", "folder": "/m/old/1", "loaded": "resident", "refused": []},
     ]
     text = vladctl("model", "list").stdout
     assert re.search(r"demo 1 +running", text)
     assert re.search(r"g1 2 +refused", text)
+    assert re.search(r"old 1 +resident", text)
     assert "hash of model.onnx" in text
     assert json.loads(vladctl("model", "list", "--json").stdout)["models"] == daemon.actions.bundles
 

@@ -27,7 +27,7 @@ from tests.policy.backends.lerobot_policies import (
 )
 from tests.policy.bundles import sample
 from vlad.clock import SystemClock
-from vlad.config import PolicySettings, load_settings
+from vlad.config import load_settings
 from vlad.ctl.__main__ import main
 from vlad.messages import Image, Instruction, JointState
 from vlad.policy.backends.torch_devices import place
@@ -35,6 +35,7 @@ from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Prefix
 from vlad.policy.worker import InferenceLoop
+from vlad.policy_settings import PolicySettings
 from vlad.queues import Latest
 
 declare_operators()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from rich.text import Text
 
-from vlad.config import ConfigError, PolicySettings, load_settings
+from vlad.config import ConfigError, load_settings
 from vlad.ctl.client import ControlError
 from vlad.ctl.output import Output, clean
+from vlad.policy_settings import PolicySettings
 from vlad.settings_files import DEFAULT_SETTINGS
 
 _UNKNOWN_S = 1.0
