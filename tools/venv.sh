@@ -46,3 +46,16 @@ venv() {
     for extra in $missing; do echo "$extra" >>"$stamp.new"; done
     mv "$stamp.new" "$stamp"
 }
+
+# `beside FILE`, after `venv`: also the packages that tools/FILE lists, without what they ask for, which contradicts ours.
+# Without them their tests are skipped.
+beside() {
+    local wanted stamp=$ROOT/.venv/.$1
+    wanted=$(sha256sum <"$ROOT/tools/$1")
+    [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    if "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps -r "$ROOT/tools/$1" >&2; then
+        echo "$wanted" >"$stamp"
+    else
+        echo "What tools/$1 lists is not installed; pip says above why" >&2
+    fi
+}

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, StrictBool, ValidationError, model_validator
 
 from vlad.health.settings import HealthSettings
 from vlad.messages import Kind
+from vlad.policy_settings import PolicySettings
 from vlad.robot import Robot
 from vlad.safety.kinematics import Kinematics, KinematicsError
 from vlad.schema import Fraction, NotNegative, Positive, Section
@@ -103,87 +103,6 @@ class SignalSettings(Section):
     """Signals of the same type that take its place, the first healthy one, when it fails."""
     estimate_s: Annotated[float, Field(ge=0, le=1, strict=True)] = 0
     """Without a backup it is estimated for this long, slowly driven on: odometry and imu; 0: never."""
-
-
-class OnnxSettings(Section):
-    """ONNX Runtime: what runs the models of the backend `onnx`."""
-
-    providers: Annotated[tuple[Literal["cpu", "cuda", "tensorrt", "openvino"], ...], Field(min_length=1)] = (
-        "cpu",
-    )
-    """In order of preference; what the first cannot run, the next one does, and the CPU in the end."""
-    arena_mb: Annotated[int, Field(ge=0, strict=True)] = 0
-    """Memory that a run may take, of the GPU where it runs there; 0: as much as there is. A run that needs
-    more fails."""
-
-
-class TensorrtSettings(Section):
-    """TensorRT: what runs the models of the backend `tensorrt`."""
-
-    workspace_mb: Annotated[int, Field(ge=0, strict=True)] = 0
-    """Memory of the GPU that a layer may take beside its input and output, in a plan built here; 0: as much
-    as there is."""
-
-
-class ServerSettings(Section):
-    """Where the policy runs, for bundles whose backend is a policy server."""
-
-    address: str
-    """ws://HOST:PORT or wss://HOST:PORT of an openpi server, tcp://HOST:PORT of a GR00T server,
-    http://HOST:PORT or grpc://HOST:PORT of a server with KServe's protocol, where /v2/models/NAME may follow.
-    """
-    token_file: Path | None = None
-    """File with the key that the server wants to see; None: it wants none."""
-    timeout_s: Annotated[float, Field(gt=0, le=60, strict=True)] = 0.09
-    """Each answer must be there within this time, the connection included: then the server counts as lost.
-    With a camera of 30 Hz the default notices a dead one within 150 ms."""
-    ca_file: Path | None = None
-    """Certificates that a wss:// server is checked with; None: those that this computer trusts."""
-
-    @model_validator(mode="after")
-    def _leads_somewhere(self) -> ServerSettings:
-        try:
-            parts = urlsplit(self.address)
-            known = parts.scheme in ("ws", "wss", "tcp", "http", "grpc") and parts.hostname and parts.port
-        except ValueError:
-            known = False
-        if not known:
-            raise ValueError(
-                f'address {self.address!r} is not "ws://HOST:PORT", "wss://HOST:PORT", "tcp://HOST:PORT", '
-                f'"http://HOST:PORT" or "grpc://HOST:PORT"'
-            )
-        if self.ca_file is not None and parts.scheme != "wss":
-            raise ValueError("ca_file is for a wss:// address: nothing else is encrypted; remove it")
-        return self
-
-
-class PolicySettings(Section):
-    """Which policy runs, and how fast."""
-
-    bundle: Path | None = None
-    """Folder of the bundle; relative to the settings file. None: no policy, the robot only holds."""
-    rate_hz: Positive = 30
-    """At most so many inferences a second; never more than one for each new frame."""
-    deadline_s: Positive = 0.3
-    """An inference that takes longer than this is a fault."""
-    hung_s: Positive = 2.0
-    """One that takes longer than this is given up."""
-    max_chunk_age_s: Positive = 1.0
-    """A chunk made from a frame older than this is not followed any more."""
-    follow: Literal["latest", "ensemble", "blend", "rtc"] = "blend"
-    """How a new chunk is merged with what was planned before: it alone counts, all that overlap are averaged,
-    it fades in, or the policy itself goes on from what will be done until it has answered."""
-    blend_s: NotNegative = 0.2
-    """A new chunk fades in over this time, where it does."""
-    threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
-    memory_mb: Annotated[int, Field(ge=0, strict=True)] = 0
-    """A bundle that takes more of this computer's memory is refused; 0: one that takes more than is free."""
-    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
-    """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime and TensorRT take."""
-    onnx: OnnxSettings = OnnxSettings()
-    tensorrt: TensorrtSettings = TensorrtSettings()
-    server: ServerSettings | None = None
-    """Where the policy runs, if its bundle has no model of its own."""
 
 
 class SafetySettings(Section):

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from vlad.config import ServerSettings
+from vlad.server_settings import ServerSettings
 
 # ONNX Runtime reports what it runs to its maker over the network, from a thread in this process, unless this
 # is set before it is imported. A robot's daemon talks to nobody whom its owner did not name.
@@ -25,16 +25,22 @@ BACKENDS: dict[str, str] = {
     "torch": "vlad.policy.backends.torch",
     "openvino": "vlad.policy.backends.openvino",
     "tensorrt": "vlad.policy.backends.tensorrt",
+    "lerobot": "vlad.policy.backends.lerobot",
     "openpi": "vlad.policy.backends.openpi",
     "groot": "vlad.policy.backends.groot",
+    "groot-n1.5": "vlad.policy.backends.groot_n15",
     "kserve": "vlad.policy.backends.kserve",
 }
 """The `backend` of a bundle -> the module that has it."""
 
-REMOTE: frozenset[str] = frozenset({"openpi", "groot", "kserve"})
+REMOTE: frozenset[str] = frozenset({"openpi", "groot", "groot-n1.5", "kserve"})
 """Those of them whose model runs on a server: their bundles have no model file."""
 
-LOCKING: frozenset[str] = frozenset({"torch"})
+READS_JPEG: frozenset[str] = frozenset({"kserve"})
+"""Those of them that can be sent a picture as a JPEG file. openpi's policies take arrays, and GR00T's servers
+insist on uint8 arrays."""
+
+LOCKING: frozenset[str] = frozenset({"torch", "lerobot"})
 """Those of them that hold Python's lock while they read a model: for each tensor, or for all of the file; a
 hundred megabytes take 80 ms."""
 
@@ -65,6 +71,13 @@ class TensorrtOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TorchOptions:
+    """What is set for torch alone, as in vlad.toml's [policy.torch]: the devices of single modules."""
+
+    device_map: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """What to load. `outputs` are the graph outputs that are wanted, `threads` the CPU threads it may use.
 
@@ -81,12 +94,15 @@ class Model:
     device: str = "cpu"
     onnx: OnnxOptions = field(default_factory=OnnxOptions)
     tensorrt: TensorrtOptions = field(default_factory=TensorrtOptions)
+    torch: TorchOptions = field(default_factory=TorchOptions)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     cache: Path | None = None
     server: ServerSettings | None = None
     """Where the model runs, for the backends in REMOTE; `path` is the bundle's folder then."""
     name: str = ""
     """The bundle's: what a server with several models calls the one to run."""
+    jpeg: frozenset[str] = frozenset()
+    """The inputs that are JPEG files, for the backends in READS_JPEG."""
 
 
 @dataclass(frozen=True, slots=True)
