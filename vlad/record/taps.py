@@ -1,0 +1,51 @@
+"""Where the loop leaves what is to be recorded: a reference in a bounded queue, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from vlad.messages import Chunk, CompressedImage, Image, PointCloud, Sample
+from vlad.queues import DropOldest
+from vlad.record.encode import Turn
+
+_WAITING = 8_192
+_WAITING_PICTURES = 16
+_PICTURES = (Image, CompressedImage, PointCloud)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an operator wants: mark, start or stop."""
+
+    what: str
+    text: str
+    now_ns: int
+
+
+Event: TypeAlias = dict[str, Any]
+Item: TypeAlias = Sample | Turn | Chunk | Event | Order
+
+
+class Taps:
+    """One thread puts, the recorder's takes. `skipped` counts the pictures beyond the rate that is wanted."""
+
+    def __init__(self, picture_hz: float) -> None:
+        self.items: DropOldest[Item] = DropOldest(_WAITING)
+        self.pictures: DropOldest[Sample] = DropOldest(_WAITING_PICTURES)
+        self.skipped = 0
+        self._period_ns = round(1e9 / picture_hz)
+        self._due_ns: dict[str, int] = {}
+
+    def sample(self, sample: Sample) -> None:
+        """A sensor sample. Pictures and point clouds are large: only some, and few of them wait at a time."""
+        if not isinstance(sample.data, _PICTURES):
+            self.items.put(sample)
+            return
+        due_ns = self._due_ns.get(sample.topic, 0)
+        if sample.received_ns < due_ns - self._period_ns // 2:
+            self.skipped += 1
+            return
+        # Half a period of slack, made up for later, so that a jittering camera at the limit loses no frame.
+        self._due_ns[sample.topic] = max(due_ns, sample.received_ns) + self._period_ns
+        self.pictures.put(sample)
