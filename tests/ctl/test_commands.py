@@ -22,8 +22,8 @@ from tests.ctl.reports import fault, report
 from tests.fake_daemon import Served
 
 CONTROL_CODES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-LOOKING = [["status"], ["events"], ["model", "list"]]
-ACTING = [["arm"], ["disarm"], ["estop"], ["reset"], ["task", "go"]]
+LOOKING = [["status"], ["events"], ["model", "list"], ["record", "status"], ["record", "list"]]
+ACTING = [["arm"], ["disarm"], ["estop"], ["reset"], ["task", "go"], ["record", "mark"], ["record", "stop"]]
 
 
 @pytest.mark.parametrize("command", [*LOOKING, *ACTING], ids=" ".join)

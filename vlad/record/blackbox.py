@@ -17,14 +17,13 @@ import vlad
 from vlad.clock import Clock, Tick
 from vlad.config import Settings
 from vlad.messages import Chunk, Command, Level, Mode, Sample
-from vlad.record.encode import Turn
 from vlad.record.encoder import Encoder
 from vlad.record.events import EventLog
 from vlad.record.mcapfile import Topic
 from vlad.record.ring import Ring
 from vlad.record.schemas import OWN_SCHEMAS, SIGNAL_SCHEMAS
 from vlad.record.shelf import Shelf
-from vlad.record.taps import Order, Taps
+from vlad.record.taps import Order, RecordError, Taps, Turn
 from vlad.record.trigger import FOREVER_NS, Trigger
 from vlad.record.writer import Writer
 from vlad.safety.kernel import Verdict
@@ -33,10 +32,6 @@ FOLDER = "recordings"
 _MB = 1_000_000
 _NS_PER_S = 1_000_000_000
 _CLOSE_TIMEOUT_S = 3.0
-
-
-class RecordError(Exception):
-    """What an operator asks of the black box cannot be done; the message says why."""
 
 
 class BlackBox:
@@ -173,6 +168,20 @@ class BlackBox:
     def problem(self) -> str:
         """Why nothing reaches the disk; empty: all is well."""
         return self._writer.problem
+
+    def recordings(self) -> list[dict[str, Any]]:
+        """What is in the folder, the oldest first; reads the disk, so not on the loop."""
+        with contextlib.suppress(OSError):
+            return [
+                {
+                    "file": str(known.path),
+                    "size_mb": round(known.size / _MB, 3),
+                    "ended_ns": known.ended_ns,
+                    "whole": known.whole,
+                }
+                for known in self.shelf.recordings()
+            ]
+        return []
 
     def report(self) -> dict[str, Any]:
         """The `record` part of the status."""

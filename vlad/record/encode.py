@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -29,7 +28,6 @@ from vlad.messages import (
     JointState,
     LaserScan,
     Level,
-    Mode,
     Odometry,
     PointCloud,
     Pose,
@@ -45,30 +43,13 @@ from vlad.messages import (
 )
 from vlad.record.protobuf import block, double, fixed32, natural, text, texts, time
 from vlad.record.schemas import FLOAT32
-from vlad.safety.reaction import ActiveFault
+from vlad.record.taps import Turn
 
 _NS_PER_S = 1_000_000_000
 _MM_PER_M = 1000.0
 _FARTHEST_MM = 65_535.0
 _LOG_LEVELS = {Level.SAFE: 2, Level.CAUTION: 3, Level.WARNING: 3, Level.DANGER: 4, Level.EMERGENCY: 5}
 """Of foxglove.Log: info, warning, error, fatal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One turn of the safety tick: how punctual it was, what it judged, what it sent."""
-
-    now_ns: int
-    late_ns: int
-    missed: int
-    early: bool
-    mode: Mode
-    level: Level
-    faults: tuple[ActiveFault, ...]
-    stop: str
-    """Why this turn began to stop the robot; empty: it did not."""
-    task: str
-    command: Command | None
 
 
 def tick(turn: Turn, wall_ns: int) -> bytes:

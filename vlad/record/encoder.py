@@ -11,10 +11,10 @@ from vlad.clock import NS_PER_S, Clock
 from vlad.messages import Chunk, Sample
 from vlad.record import encode
 from vlad.record.chunks import ChunkBuilder
-from vlad.record.encode import SampleEncoder, Turn
+from vlad.record.encode import SampleEncoder
 from vlad.record.ring import Ring
 from vlad.record.schemas import CHUNK_TOPIC, COMMAND_TOPIC, EVENT_TOPIC, TICK_TOPIC
-from vlad.record.taps import Event, Item, Order, Taps
+from vlad.record.taps import Event, Item, Order, Taps, Turn
 from vlad.record.trigger import Trigger
 
 log = logging.getLogger(__name__)

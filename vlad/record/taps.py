@@ -5,13 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from vlad.messages import Chunk, CompressedImage, Image, PointCloud, Sample
+from vlad.messages import Chunk, Command, CompressedImage, Image, Level, Mode, PointCloud, Sample
 from vlad.queues import DropOldest
-from vlad.record.encode import Turn
+from vlad.safety.reaction import ActiveFault
 
 _WAITING = 8_192
 _WAITING_PICTURES = 16
 _PICTURES = (Image, CompressedImage, PointCloud)
+
+
+class RecordError(Exception):
+    """What an operator asks of the black box cannot be done; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of the safety tick: how punctual it was, what it judged, what it sent."""
+
+    now_ns: int
+    late_ns: int
+    missed: int
+    early: bool
+    mode: Mode
+    level: Level
+    faults: tuple[ActiveFault, ...]
+    stop: str
+    """Why this turn began to stop the robot; empty: it did not."""
+    task: str
+    command: Command | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vlad.messages import Level, Mode
-from vlad.record.encode import Turn
+from vlad.record.taps import Turn
 from vlad.safety.ladder import ARMED
 
 FOREVER_NS = 2**62
