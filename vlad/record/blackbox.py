@@ -1,8 +1,8 @@
 """The black box: the last seconds of everything in memory, and on disk what was worth keeping.
 
-The loop leaves references with `taps`, which costs it less than a microsecond each. Two threads do the rest:
-one encodes and fills the ring, the other writes files. Both have the ordinary priority on purpose: a thread
-of lower priority that is pushed aside while it holds Python's lock would hold up the loop.
+The loop leaves references with `taps`, which costs it about a microsecond each. Two threads do the rest: one
+encodes and fills the ring, the other writes files. Neither has a low priority: a thread that is pushed aside
+while it holds Python's lock holds up the loop (see `realtime.errand`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import vlad
+from vlad import realtime
 from vlad.clock import Clock, Tick
 from vlad.config import Settings
 from vlad.messages import Chunk, Command, Level, Mode, Sample
@@ -39,6 +40,7 @@ class BlackBox:
 
     def __init__(self, settings: Settings, robot_name: str, clock: Clock, events: EventLog) -> None:
         self._settings = settings.record
+        self._loop_priority = settings.realtime.fifo_priority
         self._clock = clock
         self._events = events
         known = self._settings
@@ -132,6 +134,7 @@ class BlackBox:
         loop = asyncio.get_running_loop()
 
         def guarded() -> None:
+            realtime.errand(self._loop_priority)
             try:
                 function()
             except BaseException as error:  # handed to the loop, where the supervisor sees it

@@ -142,20 +142,24 @@ class SampleEncoder:
                 return _json(wall_ns, frame_id=sample.frame_id, **_PLAIN[type(data)](data))
 
     def _picture(self, image: Image) -> tuple[str, memoryview]:
+        form = "png" if image.encoding in ("16UC1", "32FC1") else "jpeg"
+        try:
+            return form, self._code(form, image)
+        except cv2.error as error:
+            raise ValueError(f"OpenCV: {error}") from None
+
+    def _code(self, form: str, image: Image) -> memoryview:
         pixels = image.pixels
         if image.encoding == "32FC1":
             millimetres = np.nan_to_num(pixels * _MM_PER_M, nan=0.0, posinf=0.0, neginf=0.0)
             pixels = millimetres.clip(0, _FARTHEST_MM).astype(np.uint16)
         elif image.encoding == "rgb8":
             pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        form = "png" if image.encoding in ("16UC1", "32FC1") else "jpeg"
-        try:
-            done, coded = cv2.imencode(f".{form}", pixels, self._png if form == "png" else self._jpeg)
-        except cv2.error as error:
-            raise ValueError(f"OpenCV: {error}") from None
+        done, coded = cv2.imencode(f".{form}", pixels, self._png if form == "png" else self._jpeg)
         if not done:
             raise ValueError(f"OpenCV makes no {form} of {pixels.shape} {pixels.dtype}")
-        return form, coded.data
+        file: memoryview = coded.data
+        return file
 
 
 def _json(wall_ns: int, **values: Any) -> bytes:
