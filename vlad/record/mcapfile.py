@@ -81,15 +81,15 @@ class McapFile:
     def add(self, chunk: Chunk) -> None:
         """Append a chunk and its indexes."""
         at = self.size
-        self._write(chunk.record + chunk.indexes)
+        self._write(*chunk.parts, chunk.indexes)
         self.know(chunk, at)
 
     def know(self, chunk: Chunk, at: int) -> None:
         """Take account of a chunk that stands at this offset, its indexes behind it."""
-        indexes_at = at + len(chunk.record)
+        indexes_at = at + chunk.length
         self.chunks.append(
             ChunkIndex(
-                chunk_length=len(chunk.record),
+                chunk_length=chunk.length,
                 chunk_start_offset=at,
                 compression=chunk.compression,
                 compressed_size=chunk.stored_bytes,
@@ -155,12 +155,13 @@ class McapFile:
         ]
         return [(opcode, records) for opcode, records in groups if records]
 
-    def _write(self, content: bytes) -> None:
-        """A disk that is nearly full takes a part; the next write says why."""
-        rest = memoryview(content)
-        while rest:
-            rest = rest[self.file.write(rest) :]
-        self.size += len(content)
+    def _write(self, *parts: bytes) -> None:
+        """All of them, or none counts. A disk that is nearly full takes a part; the next write says why."""
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                rest = rest[self.file.write(rest) :]
+        self.size += sum(map(len, parts))
 
 
 def _packed(*records: McapRecord) -> bytes:
