@@ -83,8 +83,8 @@ def test_while_the_level_is_caution_everything_is_recorded_until_it_is_safe_agai
     made = trigger(*(replace(turn, now_ns=START + k * S) for k in range(100)))
     assert kinds(made) == ["caution"]
     assert (wanted(made).from_ns, wanted(made).until_ns) == (START - 30 * S, START + 109 * S)
-    made.turn(replace(QUIET, now_ns=START + 100 * S))
-    assert wanted(made).until_ns == START + 109 * S
+    made.turn(replace(turn, now_ns=START + 100 * S, mode=Mode.STOPPED))
+    assert wanted(made).until_ns == START + 109 * S, "a robot that stands there is recorded no longer"
 
 
 def test_causes_do_not_pile_up() -> None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 from vlad.messages import Level, Mode
 from vlad.record.taps import Turn
-from vlad.safety.ladder import ARMED
+from vlad.safety.ladder import MOVING
 
 FOREVER_NS = 2**62
 _MOST_CAUSES = 100
+_IN_MOTION = (*MOVING, Mode.STOPPING)
 _SETTLE_NS = 10_000_000_000
 
 
@@ -47,7 +48,7 @@ class Trigger:
             self.wanted = Wanted(0, FOREVER_NS, (Cause("continuous", "", 0),))
 
     def turn(self, turn: Turn) -> None:
-        """Every stop; every fault from DANGER up that begins; caution or worse while armed, until it is over.
+        """Every stop; each fault from DANGER up that begins; caution or worse, while the robot moves.
 
         Faults of the first seconds are no news while the robot is disarmed: its drivers are not there yet.
         """
@@ -62,7 +63,7 @@ class Trigger:
         self._faults = serious
         if turn.stop:
             self.call("stop", turn.stop, turn.now_ns)
-        if turn.level >= Level.CAUTION and turn.mode in ARMED:
+        if turn.level >= Level.CAUTION and turn.mode in _IN_MOTION:
             self._caution(turn)
 
     def call(self, kind: str, detail: str, now_ns: int) -> None:
