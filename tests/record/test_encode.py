@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.record.recordings import decode
+from vlad.clock import Tick
 from vlad.messages import (
     DATA_TYPES,
     Battery,
@@ -50,6 +51,7 @@ from vlad.record.encode import SampleEncoder
 from vlad.record.schemas import OWN_SCHEMAS, SIGNAL_SCHEMAS, schema
 from vlad.record.taps import Turn
 from vlad.safety.faults import active
+from vlad.safety.kernel import Verdict
 from vlad.safety.reaction import Finding
 
 OFFSET_NS = 1_700_000_000_000_000_000
@@ -152,7 +154,10 @@ def own(topic: str, content: bytes) -> dict[str, Any]:
 def test_ticks_commands_chunks_and_events_say_what_happened() -> None:
     fault = active(Finding("signal_stale", "camera", "0.6 s old"), 1)
     command = Command(5, 10, 60, CommandMode.RUN, Kind.TWIST, ("x", "y"), NUMBERS, 4)
-    turn = Turn(10, 2_000_000, 1, False, Mode.ACTIVE, Level.DANGER, (fault,), "", "go", command)
+    verdict = Verdict(
+        Mode.ACTIVE, Level.DANGER, (fault,), CommandMode.RUN, Kind.TWIST, ("x", "y"), NUMBERS, 4, (), None
+    )
+    turn = Turn(10, Tick(0, 2_000_000, 1, False), verdict, command, "go")
     tick = own("vlad/tick", encode.tick(turn, OFFSET_NS))
     assert (tick["mode"], tick["level"], tick["late_ms"], tick["missed"]) == ("active", 3, 2.0, 1)
     assert tick["faults"][0]["id"] == "signal_stale"

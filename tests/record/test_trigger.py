@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from vlad.messages import Level, Mode
+import numpy as np
+
+from vlad.clock import Tick
+from vlad.messages import CommandMode, Kind, Level, Mode
 from vlad.record.taps import Turn
 from vlad.record.trigger import FOREVER_NS, Trigger, Wanted
 from vlad.safety.faults import active
+from vlad.safety.kernel import Verdict
+from vlad.safety.ladder import Transition
 from vlad.safety.reaction import Finding
 
 S = 1_000_000_000
 START = 100 * S
 STALE = active(Finding("signal_stale", "camera", ""), 0)
 CAUTION = active(Finding("signal_rate", "camera", ""), 0)
-QUIET = Turn(START, 0, 0, False, Mode.ACTIVE, Level.SAFE, (), "", "", None)
+VERDICT = Verdict(
+    Mode.ACTIVE, Level.SAFE, (), CommandMode.RUN, Kind.TWIST, (), np.zeros(0, np.float32), 0, (), None
+)
+
+
+def turn_at(seconds: float, stop: str = "", **changes: Any) -> Turn:
+    """One turn, so long after the start; `changes` are the verdict's."""
+    if stop:
+        changes["transitions"] = (Transition(Mode.ACTIVE, Mode.STOPPING, stop),)
+    return Turn(START + round(seconds * S), Tick(0, 0, 0, False), replace(VERDICT, **changes), None, "")
+
+
+QUIET = turn_at(0)
 
 
 def trigger(*turns: Turn, continuous: bool = False) -> Trigger:
@@ -34,37 +52,36 @@ def kinds(made: Trigger) -> list[str]:
 
 
 def test_a_quiet_robot_records_nothing() -> None:
-    assert trigger(QUIET, replace(QUIET, now_ns=START + S)).wanted is None
+    assert trigger(QUIET, turn_at(1)).wanted is None
 
 
 def test_a_stop_records_30_s_before_and_10_s_after() -> None:
-    made = trigger(QUIET, replace(QUIET, now_ns=START + S, stop="disarm: by me"))
+    made = trigger(QUIET, turn_at(1, stop="disarm: by me"))
     assert (wanted(made).from_ns, wanted(made).until_ns) == (START - 29 * S, START + 11 * S)
     assert kinds(made) == ["stop"]
 
 
 def test_a_fault_from_danger_up_records_once_when_it_begins() -> None:
-    turns = [replace(QUIET, now_ns=START + k * S, faults=(STALE,), mode=Mode.STOPPED) for k in range(3)]
+    turns = [turn_at(k, faults=(STALE,), mode=Mode.STOPPED) for k in range(3)]
     made = trigger(QUIET, *turns)
     assert kinds(made) == ["fault"]
     assert wanted(made).until_ns == START + 10 * S
-    again = replace(turns[0], now_ns=START + 5 * S)
-    made.turn(replace(QUIET, now_ns=START + 4 * S))
-    made.turn(again)
+    made.turn(turn_at(4))
+    made.turn(turn_at(5, faults=(STALE,), mode=Mode.STOPPED))
     assert kinds(made) == ["fault", "fault"]
 
 
 def test_a_lesser_fault_is_none_of_its_business_while_the_robot_is_disarmed() -> None:
-    turn = replace(QUIET, mode=Mode.DISARMED, level=Level.CAUTION, faults=(CAUTION,))
-    assert trigger(turn, replace(turn, now_ns=START + 60 * S)).wanted is None
+    said: dict[str, Any] = {"mode": Mode.DISARMED, "level": Level.CAUTION, "faults": (CAUTION,)}
+    assert trigger(turn_at(0, **said), turn_at(60, **said)).wanted is None
 
 
 def test_drivers_that_are_not_there_at_the_start_are_no_news_but_later_ones_are() -> None:
-    start = replace(QUIET, mode=Mode.DISARMED, level=Level.DANGER, faults=(STALE,))
-    made = trigger(start, replace(start, now_ns=START + 60 * S))
+    said: dict[str, Any] = {"mode": Mode.DISARMED, "level": Level.DANGER, "faults": (STALE,)}
+    made = trigger(turn_at(0, **said), turn_at(60, **said))
     assert made.wanted is None
-    made.turn(replace(QUIET, mode=Mode.DISARMED, now_ns=START + 61 * S))
-    made.turn(replace(start, now_ns=START + 62 * S))
+    made.turn(turn_at(61, mode=Mode.DISARMED))
+    made.turn(turn_at(62, **said))
     assert kinds(made) == ["fault"]
 
 
@@ -79,11 +96,11 @@ def test_causes_that_overlap_are_one_recording() -> None:
 
 
 def test_while_the_level_is_caution_everything_is_recorded_until_it_is_safe_again() -> None:
-    turn = replace(QUIET, level=Level.CAUTION, faults=(CAUTION,))
-    made = trigger(*(replace(turn, now_ns=START + k * S) for k in range(100)))
+    said: dict[str, Any] = {"level": Level.CAUTION, "faults": (CAUTION,)}
+    made = trigger(*(turn_at(k, **said) for k in range(100)))
     assert kinds(made) == ["caution"]
     assert (wanted(made).from_ns, wanted(made).until_ns) == (START - 30 * S, START + 109 * S)
-    made.turn(replace(turn, now_ns=START + 100 * S, mode=Mode.STOPPED))
+    made.turn(turn_at(100, mode=Mode.STOPPED, **said))
     assert wanted(made).until_ns == START + 109 * S, "a robot that stands there is recorded no longer"
 
 
@@ -107,6 +124,6 @@ def test_what_was_started_goes_on_until_it_is_stopped() -> None:
 
 
 def test_continuous_is_for_ever_and_knows_what_happened_meanwhile() -> None:
-    made = trigger(QUIET, replace(QUIET, stop="x"), continuous=True)
+    made = trigger(QUIET, turn_at(0, stop="x"), continuous=True)
     assert wanted(made).until_ns == FOREVER_NS
     assert kinds(made) == ["continuous", "stop"]

@@ -1,8 +1,8 @@
 """SIGKILL while everything is recorded, at random: does each recording open, and what of it is missing.
 
-The daemon records continuously what drivers of its own processes send. It is killed, started anew, mends what
-it finds, and each file is read by the mcap library. Missing is what lies between the last message of a file and
-the kill; pictures count from when they are encoded.
+The daemon records continuously what other processes send it. It is killed, started anew, mends what it
+finds, and each file is read by the mcap library. Missing is the time between the kill and the last message of
+that topic whose last message is the oldest.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import vlad
 from vlad import realtime
 from vlad.clock import Clock, Tick
 from vlad.config import Settings
-from vlad.messages import Chunk, Command, Level, Mode, Sample
+from vlad.messages import Chunk, Command, Level, Sample
 from vlad.record.encoder import Encoder
 from vlad.record.events import EventLog
 from vlad.record.mcapfile import Topic
@@ -81,23 +81,8 @@ class BlackBox:
 
     def turn(self, tick: Tick, verdict: Verdict, command: Command | None, task: str) -> None:
         """One turn of the safety tick."""
-        if not self.on:
-            return
-        stop = next((change.cause for change in verdict.transitions if change.after in _STOPS), "")
-        self.taps.items.put(
-            Turn(
-                now_ns=self._clock.now_ns(),
-                late_ns=tick.late_ns,
-                missed=tick.missed,
-                early=tick.early,
-                mode=verdict.mode,
-                level=verdict.level,
-                faults=verdict.faults,
-                stop=stop,
-                task=task,
-                command=command,
-            )
-        )
+        if self.on:
+            self.taps.items.put(Turn(self._clock.now_ns(), tick, verdict, command, task))
 
     def chunk(self, chunk: Chunk | None) -> None:
         """An action chunk that the policy made; None: it has been dropped again."""
@@ -214,9 +199,6 @@ class BlackBox:
 def _end(ended: asyncio.Future[None], failure: BaseException) -> None:
     if not ended.done():
         ended.set_exception(failure)
-
-
-_STOPS = (Mode.STOPPING, Mode.ESTOP)
 
 
 def _state(*, on: bool, recording: bool, problem: str) -> str:

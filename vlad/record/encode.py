@@ -54,13 +54,14 @@ _LOG_LEVELS = {Level.SAFE: 2, Level.CAUTION: 3, Level.WARNING: 3, Level.DANGER: 
 
 def tick(turn: Turn, wall_ns: int) -> bytes:
     """A vlad.Tick of that wall-clock time."""
+    tick, verdict = turn.tick, turn.verdict
     return _json(
         wall_ns,
-        mode=turn.mode.value,
-        level=int(turn.level),
-        early=turn.early,
-        missed=turn.missed,
-        late_ms=turn.late_ns / 1e6,
+        mode=verdict.mode.value,
+        level=int(verdict.level),
+        early=tick.early,
+        missed=tick.missed,
+        late_ms=tick.late_ns / 1e6,
         task=turn.task,
         faults=[
             {
@@ -70,7 +71,7 @@ def tick(turn: Turn, wall_ns: int) -> bytes:
                 "level": int(active.fault.level),
                 "reaction": str(active.fault.reaction),
             }
-            for active in turn.faults
+            for active in verdict.faults
         ],
     )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from vlad.messages import Chunk, Command, CompressedImage, Image, Level, Mode, PointCloud, Sample
+from vlad.clock import Tick
+from vlad.messages import Chunk, Command, CompressedImage, Image, Mode, PointCloud, Sample
 from vlad.queues import DropOldest
-from vlad.safety.reaction import ActiveFault
+from vlad.safety.kernel import Verdict
 
 _WAITING = 8_192
 _WAITING_PICTURES = 16
+_STOPS = (Mode.STOPPING, Mode.ESTOP)
 _PICTURES = (Image, CompressedImage, PointCloud)
 
 
@@ -18,21 +20,19 @@ class RecordError(Exception):
     """What an operator asks of the black box cannot be done; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One turn of the safety tick: how punctual it was, what it judged, what it sent."""
+class Turn(NamedTuple):
+    """One turn of the safety tick: when, what it judged, what it sent. A tuple costs the loop least."""
 
     now_ns: int
-    late_ns: int
-    missed: int
-    early: bool
-    mode: Mode
-    level: Level
-    faults: tuple[ActiveFault, ...]
-    stop: str
-    """Why this turn began to stop the robot; empty: it did not."""
-    task: str
+    tick: Tick
+    verdict: Verdict
     command: Command | None
+    task: str
+
+    @property
+    def stop(self) -> str:
+        """Why this turn began to stop the robot; empty: it did not."""
+        return next((change.cause for change in self.verdict.transitions if change.after in _STOPS), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,18 +52,21 @@ class Trigger:
 
         Faults of the first seconds are no news while the robot is disarmed: its drivers are not there yet.
         """
+        verdict = turn.verdict
         if self._settled_ns is None:
             self._settled_ns = turn.now_ns + _SETTLE_NS
         serious = frozenset(
-            (active.fault.id, active.subject) for active in turn.faults if active.fault.level >= Level.DANGER
+            (active.fault.id, active.subject)
+            for active in verdict.faults
+            if active.fault.level >= Level.DANGER
         )
-        if turn.now_ns >= self._settled_ns or turn.mode not in (Mode.BOOT, Mode.DISARMED):
+        if turn.now_ns >= self._settled_ns or verdict.mode not in (Mode.BOOT, Mode.DISARMED):
             for fault, subject in sorted(serious - self._faults):
                 self.call("fault", f"{fault} {subject}", turn.now_ns)
         self._faults = serious
-        if turn.stop:
-            self.call("stop", turn.stop, turn.now_ns)
-        if turn.level >= Level.CAUTION and turn.mode in _IN_MOTION:
+        if stop := turn.stop:
+            self.call("stop", stop, turn.now_ns)
+        if verdict.level >= Level.CAUTION and verdict.mode in _IN_MOTION:
             self._caution(turn)
 
     def call(self, kind: str, detail: str, now_ns: int) -> None:
@@ -90,7 +93,7 @@ class Trigger:
     def _caution(self, turn: Turn) -> None:
         wanted = self.wanted
         if wanted is None or turn.now_ns >= wanted.until_ns:
-            first = turn.faults[0] if turn.faults else None
+            first = next(iter(turn.verdict.faults), None)
             self.call("caution", f"{first.fault.id} {first.subject}" if first else "", turn.now_ns)
         elif wanted.until_ns < turn.now_ns + self._after_ns:
             self.wanted = replace(wanted, until_ns=turn.now_ns + self._after_ns)
