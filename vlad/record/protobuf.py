@@ -24,13 +24,14 @@ _SCALARS = {
     "string": 9,
     "bytes": 12,
 }
+_SHORT = tuple(bytes((value,)) for value in range(0x80))
 _MESSAGE, _ENUM, _ONE, _REPEATED = 11, 14, 1, 3
 
 
 def varint(value: int) -> bytes:
     """A natural number, seven bits a byte, the lowest first."""
     if value < 0x80:
-        return bytes((value,))
+        return _SHORT[value]
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
