@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,27 @@ def decode(name: str, encoding: str, schema: bytes, data: bytes) -> dict[str, An
     """One message as a dictionary with the field names of its schema; pictures as bytes."""
     if encoding == "jsonschema":
         row = json.loads(data)
-        assert set(row) - {"data"} <= set(json.loads(schema)["properties"])
+        assert set(row) - {"data"} <= promised(schema)
         return dict(row)
-    pool = descriptor_pool.DescriptorPool()
-    for file in FileDescriptorSet.FromString(schema).file:
-        pool.Add(file)
-    made = message_factory.GetMessageClass(pool.FindMessageTypeByName(name)).FromString(data)
+    made = message_class(name, schema).FromString(data)
     row = json_format.MessageToDict(made, preserving_proto_field_name=True)
     if hasattr(made, "data"):
         row["data"] = made.data
     return dict(row)
+
+
+@lru_cache(maxsize=100)
+def promised(schema: bytes) -> set[str]:
+    """The keys of a JSON schema."""
+    return set(json.loads(schema)["properties"])
+
+
+@lru_cache(maxsize=100)
+def message_class(name: str, schema: bytes) -> Any:
+    pool = descriptor_pool.DescriptorPool()
+    for file in FileDescriptorSet.FromString(schema).file:
+        pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
 
 
 def metadata(path: Path) -> dict[str, dict[str, str]]:

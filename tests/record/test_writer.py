@@ -43,13 +43,13 @@ class Box:
         )  # fmt: skip
         self.sent = 0
 
-    def live(self, seconds: float) -> None:
-        """A message ten times a second, and both threads in turns."""
-        for _ in range(round(10 * seconds)):
+    def live(self, seconds: float, hz: int = 10) -> None:
+        """So many messages a second, and both threads in turns."""
+        for _ in range(round(hz * seconds)):
             now_ns = self.clock.now_ns()
             self.sent += 1
             self.taps.sample(Sample("button", self.sent, now_ns, now_ns, "", EStop(False)))
-            self.clock.advance(0.1)
+            self.clock.advance(1 / hz)
             self.turn()
 
     def turn(self) -> None:
@@ -103,15 +103,15 @@ def test_marks_that_overlap_are_one_file_and_later_ones_another(tmp_path: Path) 
 
 def test_continuous_goes_on_in_new_files_without_a_gap(tmp_path: Path) -> None:
     box = Box(tmp_path, continuous=True)
-    box.live(1_300)
+    box.live(1_300, hz=2)
     first, second = box.files()
     assert first.name.endswith("_continuous.mcap")
     assert box.told == [], "nothing happened"
     assert 595 <= span_s(first) <= 605
     ends, begins = read(first)["button"][-1]["log_ns"], read(second)["button"][0]["log_ns"]
-    assert round((begins - ends) / S, 2) == 0.1
+    assert round((begins - ends) / S, 2) == 0.5
     box.order("mark", "here")
-    box.live(600)
+    box.live(600, hz=2)
     assert [path.name.split("_", 1)[1] for path in box.files()] == [
         "continuous.mcap", "continuous.mcap", "mark_here.mcap",
     ]  # fmt: skip
@@ -151,7 +151,7 @@ def test_a_full_disk_ends_the_recording_with_one_alert_and_it_begins_again_when_
     box = Box(small_disk)
     (small_disk / "others").write_bytes(bytes(180_000))
     box.order("start", "me")
-    box.live(600)
+    box.live(600, hz=50)
     assert "No space left" in box.writer.problem
     warnings = [text for level, text in box.told if level is Level.WARNING]
     assert len(warnings) == 1
@@ -192,6 +192,20 @@ def test_a_wall_clock_that_is_set_does_not_tear_a_recording_apart(tmp_path: Path
     assert span_s(path) < 35
     offset_ns = int(metadata(path)["vlad"]["monotonic_to_log_ns"])
     assert offset_ns == FakeClock().wall_ns() - FakeClock().now_ns() + 1_000_000 * S
+
+
+def test_a_recording_without_an_end_goes_on_in_a_new_file_when_the_wall_clock_is_set(tmp_path: Path) -> None:
+    box = Box(tmp_path, continuous=True)
+    box.live(20)
+    box.clock.jump_wall(1_000_000)
+    box.encoder._follow_clock()
+    box.live(20)
+    box.order("stop")
+    box.live(2)
+    first, second = box.files()
+    assert (round(span_s(first)), round(span_s(second))) == (20, 20)
+    gap_ns = read(second)["button"][0]["log_ns"] - read(first)["button"][-1]["log_ns"]
+    assert abs(gap_ns / S - 1_000_000) < 1
 
 
 def test_a_recording_that_has_used_up_its_budget_stops(tmp_path: Path) -> None:

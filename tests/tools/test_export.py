@@ -130,3 +130,36 @@ def test_what_cannot_be_exported_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     missing = export(tmp_path / "none.mcap", "--out", tmp_path / "out")
     assert "none.mcap: No such file" in missing.stderr
+
+
+def test_the_lerobot_package_loads_it(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("lerobot")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if not torch.cuda.is_available() and not hasattr(torch.ops.torchvision, "nms"):
+        # torchvision's library is linked to CUDA's, and cannot be imported without these two.
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    package = pytest.importorskip("lerobot.datasets.lerobot_dataset")
+    monkeypatch.setattr(package, "decode_video_frames", decode)
+    loaded = package.LeRobotDataset("local/test", root=dataset, delta_timestamps={"action": [0, 0.1]})
+    assert (loaded.num_episodes, len(loaded), loaded.fps) == (2, 40, 10)
+    item = loaded[35]
+    assert (item["task"], bool(item["intervention"])) == ("second", True)
+    assert item["action"].shape == (2, 2)
+    assert torch.allclose(item["observation.state"], torch.tensor([4.5, -4.5]), atol=1.5 / HZ)
+    assert item["observation.images.camera"].shape == (3, 48, 64)
+
+
+def decode(path: Path, times_s: list[float], tolerance_s: float, _backend: str) -> object:
+    """As LeRobot's own with torchcodec, which is linked to CUDA's libraries, too."""
+    torch = pytest.importorskip("torch")
+    av = pytest.importorskip("av")
+    with av.open(str(path)) as container:
+        frames = [
+            (float(f.pts * f.time_base), f.to_ndarray(format="rgb24")) for f in container.decode(video=0)
+        ]
+    found = [min(frames, key=lambda frame: abs(frame[0] - time_s)) for time_s in times_s]
+    assert all(abs(f[0] - time_s) < tolerance_s for f, time_s in zip(found, times_s, strict=True))
+    return torch.stack([torch.tensor(pixels).permute(2, 0, 1) / 255 for _, pixels in found])

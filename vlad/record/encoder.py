@@ -15,7 +15,7 @@ from vlad.record.encode import SampleEncoder
 from vlad.record.ring import Ring
 from vlad.record.schemas import CHUNK_TOPIC, COMMAND_TOPIC, EVENT_TOPIC, TICK_TOPIC
 from vlad.record.taps import Event, Item, Order, Taps, Turn
-from vlad.record.trigger import Trigger
+from vlad.record.trigger import FOREVER_NS, Trigger
 
 log = logging.getLogger(__name__)
 
@@ -143,12 +143,19 @@ class Encoder:
             self._ring.add(chunk, pictures=pictures)
 
     def _follow_clock(self) -> None:
-        """A wall clock that was set must not tear a recording apart: what is held from before is dropped."""
-        now_ns = self._clock.now_ns()
+        """A wall clock that was set must not tear a recording apart.
+
+        What is held from before is dropped. A recording that has an end keeps its time until then; one that
+        has none goes on in a new file.
+        """
+        now_ns, wanted = self._clock.now_ns(), self._trigger.wanted
         offset_ns = self._clock.wall_ns() - now_ns
-        wanted = self._trigger.wanted
-        if abs(offset_ns - self.offset_ns) > _JUMP_NS and (wanted is None or now_ns > wanted.until_ns):
+        if abs(offset_ns - self.offset_ns) <= _JUMP_NS:
+            return
+        endless = wanted is not None and wanted.until_ns == FOREVER_NS
+        if endless or wanted is None or now_ns > wanted.until_ns:
             for pictures in self._builders:
                 self._close(pictures=pictures)
-            self._ring.clear()
+            if not endless:
+                self._ring.clear()
             self.offset_ns = offset_ns

@@ -65,6 +65,7 @@ class Writer:
         self._causes: dict[Cause, None] = {}
         self._seen: tuple[Cause, ...] = ()
         self._continues, self._untidy = False, True
+        self._file_offset_ns = 0
         self._began_ns = self._since_ns = self._synced_ns = self._checked_ns = self._retry_ns = 0
 
     def run(self, stopping: threading.Event, encoded: threading.Event) -> None:
@@ -91,15 +92,20 @@ class Writer:
             self._begin(wanted, now_ns)
         if self._file is not None:
             self._write(self._file, wanted, now_ns)
-            if over or self._file.size > _MOST_BYTES or now_ns - self._began_ns > _LONGEST_NS:
+            if over or self._is_done(self._file, now_ns):
                 self._finish()
                 self._continues = not over
         if over:
             self._ring.end()
 
+    def _is_done(self, file: McapFile, now_ns: int) -> bool:
+        """Whether a new file shall go on, for this one is long, or the wall clock was set."""
+        long = file.size > _MOST_BYTES or now_ns - self._began_ns > _LONGEST_NS
+        return long or self._file_offset_ns != self._offset_ns()
+
     def _begin(self, wanted: Wanted, now_ns: int) -> None:
         self._shelf.make_room()
-        offset_ns = self._offset_ns()
+        self._file_offset_ns = offset_ns = self._offset_ns()
         self.path = self._shelf.new(self._clock.wall_ns())
         self._file = McapFile(self.path.open("xb", buffering=0))
         cause = wanted.causes[-1]
