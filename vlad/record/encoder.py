@@ -19,7 +19,7 @@ from vlad.record.trigger import FOREVER_NS, Trigger
 
 log = logging.getLogger(__name__)
 
-_PERIOD_S = 0.025
+_PERIOD_S = 0.05
 """Often enough that pictures do not wait, seldom enough that waking up costs next to nothing."""
 _PORTION, _BREATH_S = 32, 0.0005
 """Python's lock is held for so many messages at a stretch, then the loop is let in."""
