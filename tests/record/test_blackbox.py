@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -178,15 +177,6 @@ def test_killed_at_random_it_opens_after_repair_and_has_all_but_the_last_second(
             for topic in ("vlad/tick", "joints"):
                 assert killed_ns - rows[topic][-1]["log_ns"] < 1e9, topic
         assert len(recordings(made, "*_repaired.mcap")) == 3
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_is_a_problem_and_the_robot_runs(moving: Rig) -> None:
-    folder = moving.folder / "state" / "recordings"
-    folder.chmod(0o500)
-    moving.call("record", what="mark")
-    until(lambda: moving.call("status")["record"]["problem"])
-    folder.chmod(0o700)
 
 
 def settings(folder: Path, **record: Any) -> Settings:
