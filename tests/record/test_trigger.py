@@ -85,6 +85,11 @@ def test_drivers_that_are_not_there_at_the_start_are_no_news_but_later_ones_are(
     assert kinds(made) == ["fault"]
 
 
+def test_an_estop_that_was_latched_before_the_start_is_no_news() -> None:
+    latched = turn_at(0, mode=Mode.ESTOP, level=Level.EMERGENCY, faults=(STALE,))
+    assert trigger(latched, latched._replace(now_ns=START + S)).wanted is None
+
+
 def test_causes_that_overlap_are_one_recording() -> None:
     made = trigger(QUIET)
     made.call("mark", "a", START)

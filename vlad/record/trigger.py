@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from vlad.messages import Level, Mode
 from vlad.record.taps import Turn
-from vlad.safety.ladder import MOVING
+from vlad.safety.ladder import ARMED, MOVING
 
 FOREVER_NS = 2**62
 _MOST_CAUSES = 100
@@ -50,7 +50,7 @@ class Trigger:
     def turn(self, turn: Turn) -> None:
         """Every stop; each fault from DANGER up that begins; caution or worse, while the robot moves.
 
-        Faults of the first seconds are no news while the robot is disarmed: its drivers are not there yet.
+        Faults of the first seconds are no news before the robot is armed: its drivers are not there yet.
         """
         verdict = turn.verdict
         if self._settled_ns is None:
@@ -60,7 +60,7 @@ class Trigger:
             for active in verdict.faults
             if active.fault.level >= Level.DANGER
         )
-        if turn.now_ns >= self._settled_ns or verdict.mode not in (Mode.BOOT, Mode.DISARMED):
+        if turn.now_ns >= self._settled_ns or verdict.mode in ARMED:
             for fault, subject in sorted(serious - self._faults):
                 self.call("fault", f"{fault} {subject}", turn.now_ns)
         self._faults = serious
