@@ -52,7 +52,7 @@ class Bench:
             clock=clock,
             tick_hz=100,
             collector=Collector(),
-            on_verdict=self.verdicts.append,
+            on_verdict=lambda tick, verdict: self.verdicts.append(verdict),
             inference_since_ns=lambda: None,
             policy_lost=lambda: self.lost,
             fallback=lambda: self.fallback,

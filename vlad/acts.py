@@ -113,6 +113,15 @@ class Acts:
         installed = sorted((daemon.settings.paths.state_dir / "models").glob("*/*"))
         return [*installed, *(folder for folder in known if folder is not None)]
 
+    async def recordings(self) -> list[dict[str, Any]]:
+        """What is in the folder of recordings, the oldest first."""
+        return await asyncio.to_thread(self._daemon.blackbox.recordings)
+
+    def record(self, what: str, note: str, who: str) -> None:
+        """Mark this moment, or begin or end a recording; RecordError where nothing is recorded."""
+        self._daemon.blackbox.order(what, note or who)
+        self.events.put("act", Level.SAFE, f"{who}: record {what} {note}".rstrip(), who=who, act="record")
+
     def put_task(self, text: str, who: str) -> None:
         """Set the task, and tell the policy where it reads one."""
         now_ns = self._clock.now_ns()

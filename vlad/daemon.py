@@ -18,7 +18,7 @@ import zmq
 
 from vlad import realtime
 from vlad.acts import Acts
-from vlad.clock import NS_PER_S, Clock
+from vlad.clock import NS_PER_S, Clock, Tick
 from vlad.command import CommandWriter
 from vlad.computer import ComputerMonitor
 from vlad.config import Settings
@@ -36,6 +36,7 @@ from vlad.policy.follower import Follower
 from vlad.policy.seat import Seat
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
+from vlad.record.blackbox import BlackBox
 from vlad.record.events import EventLog
 from vlad.record.journal import Journal
 from vlad.relief import MemoryRelief
@@ -153,6 +154,7 @@ class Daemon:
             context, settings.paths.run_dir, self.clock, lambda: self.watchdog.ticker.wake()
         )
         closing.callback(self.guard.close)
+        self.blackbox = BlackBox(settings, self.robot.name, self.clock, self.events)
         self.collector = realtime.Collector()
         self.kernel = Kernel(self.robot, settings, self.latch.load())
         self.watchdog = Watchdog(
@@ -181,7 +183,7 @@ class Daemon:
             self.ingest.latest,
             self.kernel.sources,
             chunks,
-            on_chunk=self.watchdog.ticker.wake,
+            on_chunk=lambda: self._on_chunk(chunks.peek()),
             armed=lambda: self.kernel.mode in ARMED,
             ahead=follower.ahead,
             tell=self._tell,
@@ -214,6 +216,8 @@ class Daemon:
         if self.seat.fallback is not None:
             run = self.seat.fallback.loop.run
             self.parts.append(Part("fallback", run, critical=False, longest_backoff_s=_RETRY_S))
+        if self.blackbox.on:
+            self.parts.append(Part("record", self.blackbox.run, critical=False))
         tasks = [
             asyncio.create_task(supervise(part, self.clock, self.events, self._fail), name=part.name)
             for part in self.parts
@@ -263,8 +267,13 @@ class Daemon:
             self.acts.take_task(sample.data.text, f"{sample.topic} ({sample.data.source})")
         self.watchdog.notice(sample)
         self.seat.notify(sample)
+        self.blackbox.sample(sample)
 
-    def _on_verdict(self, verdict: Verdict) -> None:
+    def _on_chunk(self, chunk: Chunk | None) -> None:
+        self.watchdog.ticker.wake()
+        self.blackbox.chunk(chunk)
+
+    def _on_verdict(self, tick: Tick, verdict: Verdict) -> None:
         self._ticking.set()
         self.wakefulness.hold(armed=verdict.mode not in _SETTLED)
         self._notifier.feed_watchdog(self.clock.now_ns())
@@ -274,6 +283,7 @@ class Daemon:
             if change.after is Mode.ESTOP:
                 self.acts.put_task("", "the e-stop")
         self.latch.keep(verdict.estop_reason)
+        self.blackbox.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
 
     # stop -------------------------------------------------------------------------------------------------
 

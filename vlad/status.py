@@ -89,11 +89,16 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
         "computer": _computer(daemon, now_ns),
         "guard": _guard(daemon, now_ns),
         "realtime": daemon.realtime,
+        "record": daemon.blackbox.report(),
         "storage": {
             "events_dropped": daemon.events.dropped,
-            "problems": [problem for problem in (daemon.events.problem, daemon.latch.problem) if problem],
+            "problems": [problem for problem in _storage_problems(daemon) if problem],
         },
     }
+
+
+def _storage_problems(daemon: Daemon) -> tuple[str, ...]:
+    return daemon.events.problem, daemon.latch.problem, daemon.blackbox.problem
 
 
 def _tick(daemon: Daemon) -> dict[str, Any]:

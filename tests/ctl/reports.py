@@ -56,6 +56,10 @@ def report(**changes: Any) -> Row:
         "computer": {"cpu": 0.42, "memory": 0.5, "gpu_memory": None, "disk": 0.9,
                      "celsius": 51.3, "age_s": 0.4},
         "guard": {"required": True, "state": "watching", "reason": "", "age_s": 0.012},
+        "record": {"mode": "triggered", "state": "recording", "file": "/var/lib/vlad/recordings/x.mcap.part",
+                   "causes": ["stop signal_stale: camera"], "ends_in_s": 8.2, "finished": 3, "held_s": 30.1,
+                   "folder": "/var/lib/vlad/recordings", "held_mb": 21.4, "messages": 51_000, "dropped": 0,
+                   "pictures_dropped": 2, "chunks_lost": 0, "problem": ""},
         "realtime": {"fifo": "applied", "memory": "refused: Operation not permitted", "cpus": "off"},
     }  # fmt: skip
     return status | changes

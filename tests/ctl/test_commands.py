@@ -22,8 +22,8 @@ from tests.ctl.reports import fault, report
 from tests.fake_daemon import Served
 
 CONTROL_CODES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-LOOKING = [["status"], ["events"], ["model", "list"]]
-ACTING = [["arm"], ["disarm"], ["estop"], ["reset"], ["task", "go"]]
+LOOKING = [["status"], ["events"], ["model", "list"], ["record", "status"], ["record", "list"]]
+ACTING = [["arm"], ["disarm"], ["estop"], ["reset"], ["task", "go"], ["record", "mark"], ["record", "stop"]]
 
 
 @pytest.mark.parametrize("command", [*LOOKING, *ACTING], ids=" ".join)
@@ -354,3 +354,38 @@ def test_completion_completes_commands_and_options(vladctl: Vladctl, tmp_path: P
     ]  # fmt: skip
     assert "--follow" in complete("vladctl", "--run-dir", "/x", "events", "--")
     assert {"status", "doctor", "keys"} <= set(complete("vladctl", ""))
+
+
+def test_marks_arrive_with_their_note_and_where_nothing_is_recorded_it_says_so(
+    daemon: Served, vladctl: Vladctl
+) -> None:
+    vladctl("record", "mark", "it", "wobbles")
+    vladctl("record", "start")
+    assert [(act, *rest) for act, _, *rest in daemon.actions.done] == [
+        ("record", "mark", "it wobbles"), ("record", "start", ""),
+    ]  # fmt: skip
+    daemon.actions.recording_off = True
+    done = vladctl("record", "mark")
+    assert done.returncode == 1
+    assert 'record.mode is "off"' in done.stderr
+
+
+def test_recordings_are_listed_and_a_black_box_without_a_disk_is_a_failure(
+    daemon: Served, vladctl: Vladctl
+) -> None:
+    daemon.actions.files = [
+        {"file": "/r/a_stop.mcap", "size_mb": 20.25, "ended_ns": 1_795_275_911 * 10**9, "whole": True},
+        {"file": "/r/b.mcap.part", "size_mb": 0.5, "ended_ns": 1_795_275_999 * 10**9, "whole": False},
+    ]
+    first, second = vladctl("record", "list").stdout.splitlines()
+    assert "20.2 MB  /r/a_stop.mcap" in first
+    assert second.endswith("/r/b.mcap.part  (not finished)")
+    shown = vladctl("record", "status")
+    assert (shown.returncode, "2 pictures" in shown.stdout, "8 s more" in shown.stdout) == (0, True, True)
+    assert "recording: stop signal_stale: camera" in vladctl("status").stdout
+    problem = "/r: nothing can be recorded: No space left on device"
+    failed = {**report()["record"], "state": "failed", "problem": problem}
+    daemon.actions.report = report(record=failed)
+    shown = vladctl("record", "status")
+    assert (shown.returncode, problem in shown.stdout) == (1, True)
+    assert problem in vladctl("status").stdout

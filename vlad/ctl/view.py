@@ -165,6 +165,8 @@ def _facts(status: Row) -> Table:
         table.add_row("guard", _guard(guard))
     if computer := status.get("computer"):
         table.add_row("computer", _computer(computer))
+    if record := status.get("record"):
+        table.add_row("record", _record(record))
     realtime = status.get("realtime") or {}
     text = Text(", ").join(_state(name, state, "applied", "off") for name, state in realtime.items())
     table.add_row("realtime", text)
@@ -248,6 +250,19 @@ def _computer(computer: Row) -> Text:
     if computer.get("celsius") is not None:
         used.append(f"{computer['celsius']:.0f} degrees")
     return Text(", ".join(used) or "-")
+
+
+def _record(record: Row) -> Text:
+    """What the black box writes and why, or what it holds."""
+    state = clean(record.get("state", "-"))
+    if record.get("problem"):
+        return Text(clean(record["problem"]), style="red")
+    if record.get("file"):
+        return Text(f"{state}: {clean('; '.join(record.get('causes') or ()))}", style="yellow")
+    held = (
+        f", holds the last {record['held_s']:.0f} s in {record['held_mb']:.0f} MB" if state != "off" else ""
+    )
+    return Text(f"{state}{held}")
 
 
 def _parts(parts: Mapping[str, Row]) -> Text:
