@@ -22,7 +22,8 @@ EXIT_SETTINGS = 2
 EXIT_ALREADY_RUNNING = 3
 
 
-def _parse(argv: list[str] | None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """What may stand on the command line."""
     parser = argparse.ArgumentParser(
         prog="vlad",
         description="Run a vision-language-action policy on a robot, and keep the robot safe while it runs.",
@@ -35,12 +36,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--state-dir", type=Path, metavar="DIR", help="in place of paths.state_dir")
     parser.add_argument("--verbose", action="store_true", help="log more")
     parser.add_argument("--version", action="version", version=f"vlad {vlad.__version__}")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run until a signal ends it; the exit status."""
-    arguments = _parse(argv)
+    arguments = make_parser().parse_args(argv)
     try:
         settings, robot = load_settings(arguments.config)
     except ConfigError as error:
