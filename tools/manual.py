@@ -1,4 +1,4 @@
-"""The man pages of vlad, vlad-guard and vladctl, made from what their parsers know: `python -m tools.manual DIR`."""
+"""Write the man pages of vlad, vlad-guard and vladctl, made from what their parsers know."""
 
 from __future__ import annotations
 

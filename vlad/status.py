@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import vlad
@@ -89,6 +90,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
         "computer": _computer(daemon, now_ns),
         "guard": _guard(daemon, now_ns),
         "realtime": daemon.realtime,
+        "reload": asdict(daemon.reloader.outcome),
         "storage": {
             "events_dropped": daemon.events.dropped,
             "problems": [problem for problem in (daemon.events.problem, daemon.latch.problem) if problem],

@@ -16,9 +16,15 @@ from vlad.policy.toml import write_toml
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
-SOURCES = ("vlad", "systemd", "etc", "tools/install", "tools/manual.py", "tools/constraints.txt", "pyproject.toml")
-
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+SOURCES = (
+    "vlad",
+    "systemd",
+    "etc",
+    "tools/install",
+    "tools/manual.py",
+    "tools/constraints.txt",
+    "pyproject.toml",
+)
 
 
 def fingerprint() -> str:
@@ -53,7 +59,10 @@ def machine(image: Path) -> Iterator[Machine]:
     """A machine with vlad on it that was never started, with settings for a robot that a camera can drive."""
     with boot(image) as made:
         write_policy(made.root / "opt" / "bundle", "camera", 32, rounds=0, twist=(0.4, 0.0))
-        axes = {"linear_x": {"velocity": 1.0, "acceleration": 0.5}, "angular_z": {"velocity": 1.0, "acceleration": 1.0}}
+        axes = {
+            "linear_x": {"velocity": 1.0, "acceleration": 0.5},
+            "angular_z": {"velocity": 1.0, "acceleration": 1.0},
+        }
         robot = {"name": "bench", "type": "rover", "command": "twist", "axes": axes}
         (made.root / "etc/vlad/robots/bench.toml").write_text(write_toml(robot))
         settings = {
@@ -63,14 +72,3 @@ def machine(image: Path) -> Iterator[Machine]:
         }
         (made.root / "etc/vlad/vlad.toml").write_text(write_toml(settings))
         yield made
-
-
-@pytest.fixture
-def vlad(machine: Machine) -> Iterator[Machine]:
-    """vlad and its guard, started anew."""
-    machine.run("systemctl", "reset-failed", "vlad", "vlad-guard", check=False)
-    machine.run("systemctl", "start", "vlad")
-    yield machine
-    machine.run("systemctl", "stop", "vlad", "vlad-guard")
-    if machine.run("cat", "/var/lib/vlad/estop.json", check=False).stdout:
-        machine.run("rm", "/var/lib/vlad/estop.json")

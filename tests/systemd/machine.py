@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -16,9 +17,10 @@ from typing import Any
 from vlad.ctl.client import Client, ControlError
 
 _PATIENCE_S = 30.0
+_DEVICE = Path("/dev/cpu_dma_latency")
 _OPTIONS = (
     "--quiet", "--register=no", "--keep-unit", "--private-network", "--console=pipe", "--link-journal=no",
-    "--bind=/dev/cpu_dma_latency", "--capability=CAP_SYS_NICE,CAP_IPC_LOCK",
+    "--capability=CAP_SYS_NICE,CAP_IPC_LOCK",
 )  # fmt: skip
 
 
@@ -28,8 +30,8 @@ def missing() -> str:
         return "only root may start a container"
     if shutil.which("systemd-nspawn") is None:
         return "systemd-nspawn is missing: apt-get install systemd-container"
-    if not Path("/dev/cpu_dma_latency").exists():
-        return "this machine has no /dev/cpu_dma_latency to share with a container"
+    if not _DEVICE.exists():
+        return f"this machine has no {_DEVICE}"
     return ""
 
 
@@ -105,6 +107,7 @@ def boot(image: Path | None) -> Iterator[Machine]:
         _mount(closing, "-t", "overlay", "overlay", "-o", layers, root)
         (root / "etc" / "machine-id").write_text(uuid.uuid4().hex + "\n")
         words = ["systemd-nspawn", *_OPTIONS, "-M", f"vlad-{uuid.uuid4().hex[:8]}", "-D", root]
+        words.append(f"--bind={_own_node(folder, _DEVICE)}:{_DEVICE}")
         if image is not None:
             shutil.copytree(image / "etc", root / "etc", dirs_exist_ok=True, symlinks=True)
             shutil.copytree(image / "usr", root / "usr", dirs_exist_ok=True, symlinks=True)
@@ -123,6 +126,13 @@ def boot(image: Path | None) -> Iterator[Machine]:
 def _mount(closing: contextlib.ExitStack, *words: object) -> None:
     subprocess.run(["mount", *map(str, words)], check=True)
     closing.callback(subprocess.run, ["umount", str(words[-1])], check=True)
+
+
+def _own_node(folder: Path, device: Path) -> Path:
+    """The same device under a node of its own, whose owner and mode the machine may change."""
+    node = folder / device.name
+    os.mknod(node, stat.S_IFCHR | 0o600, device.stat().st_rdev)
+    return node
 
 
 def _leader(container: subprocess.Popen[bytes]) -> int:

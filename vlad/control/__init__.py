@@ -7,8 +7,8 @@ not_permitted, unavailable.
 
 Who may look: whoever can open the socket. It is mode 0660 of group `vlad`, or 0600 where there is no such
 group or this process may not give the socket to it. Who may act (arm, disarm, reset, task, activate,
-rollback): root, the daemon's own user and members of the group that operator.group names. The e-stop may be
-pressed by whoever can connect, because that is the safe direction.
+rollback, reload): root, the daemon's own user and members of the group that operator.group names. The e-stop
+may be pressed by whoever can connect, because that is the safe direction.
 """
 
 from __future__ import annotations
@@ -77,6 +77,10 @@ class Actions(Protocol):
 
     async def rollback(self, who: str) -> Row: ...
 
+    async def reload(self, who: str) -> Row:
+        """What was applied, what was not, and the mistakes."""
+        ...
+
 
 class Control:
     """The server. One part of the daemon: `run` serves until it is cancelled."""
@@ -101,6 +105,7 @@ class Control:
             "task": self._task,
             "activate": self._activate,
             "rollback": self._rollback,
+            "reload": self._reload,
         }
 
     async def run(self) -> None:
@@ -284,6 +289,10 @@ class Control:
 
     async def _rollback(self, client: Session, params: Row) -> Row:
         return await _drive(self._actions.rollback(await self._operator(client, "activate a bundle")))
+
+    async def _reload(self, client: Session, params: Row) -> Row:
+        outcome = await self._actions.reload(await self._operator(client, "reload the settings"))
+        return {"ok": not outcome["problems"], **outcome}
 
     async def _operator(self, client: Session, act: str) -> str:
         """Who acts, for the event log; Error if they may not."""

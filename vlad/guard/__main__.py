@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
         for problem in error.problems:
             sys.stderr.write(f"vlad-guard: {problem}\n")
         return EXIT_SETTINGS
-    listener = start_logging(verbose=False)
+    logs = start_logging("info")
     try:
         with contextlib.ExitStack() as closing:
             _run(settings, closing)
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"vlad-guard: {error}\n")
         return error.status if isinstance(error, _StartError) else EXIT_SETTINGS
     finally:
-        listener.stop()
+        logs.close()
     return 0
 
 

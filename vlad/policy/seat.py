@@ -116,6 +116,13 @@ class Seat:
         self._candidate: InferenceLoop | None = None
         self._taken = asyncio.Event()
 
+    def renew(self, settings: Settings, robot: Robot) -> None:
+        """Go by other settings from now on."""
+        self._settings, self._robot = settings, robot
+        for loop in (self.loop, self._candidate):
+            if loop is not None:
+                loop.set_rate(settings.policy.rate_hz)
+
     def take(self, policy: Policy) -> None:
         """Let this policy drive from the start."""
         self._sit(self._make_loop(policy, self._chunks, self._on_chunk))

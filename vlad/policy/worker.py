@@ -79,13 +79,17 @@ class InferenceLoop:
         self._clock = clock
         self._on_chunk = on_chunk
         self._collision: float | None = None
-        self._period_ns = NS_PER_S / settings.rate_hz
+        self.set_rate(settings.rate_hz)
         self._due_ns = 0.0
         self._used: Sample | None = None
         self._finished: deque[int] = deque(maxlen=_REMEMBERED)
         self._logged_ns = -_LOG_EVERY_NS
         self._ended: asyncio.Future[None] | None = None
         self._worker = _Worker(policy)
+
+    def set_rate(self, rate_hz: float) -> None:
+        """At most so many inferences a second from now on."""
+        self._period_ns = NS_PER_S / rate_hz
 
     async def run(self) -> None:
         """Infer until it is retired or cancelled, or raise what the model raised; may be run again then.
