@@ -74,7 +74,7 @@ class Logging(logging.Handler):
         told = 0
         while True:
             closing = self._closing.is_set()
-            for record in self._waiting.take_all():
+            while (record := self._waiting.take()) is not None:
                 self._target.handle(record)
             if (lost := self.dropped) > told:
                 text = f"{lost - told} log messages were lost: they came faster than they could be written"

@@ -6,15 +6,21 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from tests.systemd.machine import Machine, missing
+from tools.benchmarks.rig import write_policy
 from vlad.driver import CommandReceiver
 from vlad.logs import message_id
 from vlad.messages import Command, CommandMode
+from vlad.policy.bundle import write_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS, LIMITS = "/etc/vlad/vlad.toml", "/etc/vlad/robots/bench.toml"
@@ -39,24 +45,29 @@ def vlad(machine: Machine) -> Iterator[Machine]:
     machine.run("systemctl", "reset-failed", "vlad", "vlad-guard", check=False)
 
 
+@pytest.fixture(scope="module")
+def camera(machine: Machine) -> Iterator[None]:
+    """A camera's driver, which finds vlad whenever it runs."""
+    words = [sys.executable, "-m", "tools.benchmarks.feed", machine.sensors, "camera:image:30:64x48"]
+    with subprocess.Popen(words, cwd=ROOT) as feed:
+        yield
+        feed.terminate()
+
+
 @pytest.fixture
-def moving(vlad: Machine) -> Iterator[tuple[Machine, CommandReceiver]]:
+def moving(vlad: Machine, camera: None) -> Iterator[tuple[Machine, CommandReceiver]]:
     """A robot that drives ahead on what a camera sees, and whoever listens to its commands."""
-    camera = [sys.executable, "-m", "tools.benchmarks.feed", vlad.sensors, "camera:image:30:64x48"]
-    with subprocess.Popen(camera, cwd=ROOT) as feed, CommandReceiver(vlad.commands) as motor:
-        try:
-            vlad.wait(lambda: vlad.call("arm")["ok"], "armed")
-            await_command(motor, lambda command: command.mode is CommandMode.RUN and command.values[0] > 0.2)
-            yield vlad, motor
-        finally:
-            feed.terminate()
+    with CommandReceiver(vlad.commands) as motor:
+        vlad.wait(lambda: vlad.call("arm")["ok"], "armed")
+        await_command(motor, lambda command: command.mode is CommandMode.RUN and command.values[0] > 0.2)
+        yield vlad, motor
 
 
-def await_command(motor: CommandReceiver, what: object) -> Command:
+def await_command(motor: CommandReceiver, what: Callable[[Command], bool]) -> Command:
     end_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < end_s:
         command = motor.receive(timeout_s=0.02)
-        if what(command):  # type: ignore[operator]
+        if what(command):
             return command
     raise AssertionError(f"not commanded within {_PATIENCE_S} s; the last was {command}")
 
@@ -125,8 +136,8 @@ def test_a_frozen_loop_is_killed_and_the_emergency_stop_holds_after_the_restart(
     vlad.run("systemctl", "kill", "--kill-who=main", "--signal=STOP", "vlad")
     vlad.wait(lambda: vlad.property("Result") == "watchdog" or restarted(vlad), "the watchdog")
     vlad.wait(lambda: restarted(vlad), "the restart")
-    assert "Watchdog timeout" in vlad.journal()
-    assert "Current thread" in vlad.journal("-u", "vlad")
+    assert "Watchdog timeout" in (told := vlad.journal("-u", "vlad"))
+    assert "most recent call first" in told
     status = vlad.wait(lambda: vlad.daemon_is("estop"), "the e-stop after the restart")
     assert "test" in status["estop"]["reason"]
 
@@ -148,16 +159,47 @@ def test_a_killed_guard_is_missed_and_comes_back(moving) -> None:
     machine.wait(lambda: machine.call("status")["guard"]["state"] == "watching", "the guard")
 
 
-def test_more_memory_than_it_may_have_ends_it_with_the_robot_stopped_and_not_for_ever_anew(moving) -> None:
-    machine, motor = moving
-    mount = "mount -o remount,bind,rw /sys/fs/cgroup/memory; systemctl daemon-reexec"
-    machine.run("sh", "-c", mount, check=False)
-    machine.run("systemctl", "set-property", "--runtime", "vlad", "MemoryMax=24M")
-    await_command(motor, lambda command: command.mode in (CommandMode.STOP1, CommandMode.STOP0))
-    machine.wait(lambda: machine.property("ActiveState") == "failed", "the end of the restarts")
-    assert machine.property("Result") == "oom-kill"
-    assert int(machine.property("NRestarts")) == 5
-    assert machine.property("ActiveState", "vlad-guard") == "active"
+def limit_memory(machine: Machine, most: str) -> None:
+    """Where the kernel has cgroups of version 1 the machine may not write to them by itself."""
+    machine.run("mount", "-o", "remount,bind,rw", "/sys/fs/cgroup/memory", check=False)
+    machine.run("systemctl", "daemon-reexec")
+    drop_in(machine, f"MemoryMax={most}")
+
+
+def test_a_policy_larger_than_its_memory_ends_it_with_the_robot_stopped_and_the_old_one_back(
+    vlad: Machine, camera: None
+) -> None:
+    folder = vlad.root / "var/lib/vlad/models/bench/2"
+    write_policy(folder, "camera", 32, rounds=0, version="2")
+    model = onnx.load(folder / "model.onnx")
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(60_000_000, np.float32), "ballast"))
+    onnx.save(model, folder / "model.onnx")
+    write_manifest(folder, tomllib.loads((folder / "policy.toml").read_text()))
+    limit_memory(vlad, "200M")
+    vlad.run("systemctl", "restart", "vlad")
+    with CommandReceiver(vlad.commands) as motor:
+        vlad.wait(lambda: vlad.call("arm")["ok"], "armed")
+        await_command(motor, lambda command: command.mode is CommandMode.RUN)
+        activate = ["nsenter", "-t", str(vlad.leader), "-a", "vladctl", "model", "activate", "bench", "2"]
+        with subprocess.Popen(activate, stderr=subprocess.DEVNULL) as activating:
+            await_command(motor, lambda command: command.mode in (CommandMode.STOP1, CommandMode.STOP0))
+        assert activating.returncode == 3
+    vlad.wait(lambda: restarted(vlad), "the restart")
+    assert "status=9/KILL" in vlad.journal("-u", "vlad")
+    status = vlad.wait(lambda: vlad.daemon_is("disarmed"), "disarmed")
+    assert status["policy"]["version"] == "1"
+
+
+def test_a_daemon_that_never_has_enough_memory_is_not_started_for_ever(vlad: Machine) -> None:
+    limit_memory(vlad, "40M")
+    assert vlad.run("systemctl", "restart", "vlad", check=False).returncode != 0
+    vlad.wait(lambda: vlad.property("ActiveState") == "failed", "the end of the restarts")
+    assert vlad.property("Result") in (
+        "oom-kill",
+        "signal",
+    )  # systemd knows the one from the other by cgroups 2
+    assert int(vlad.property("NRestarts")) >= 4
+    assert vlad.property("ActiveState", "vlad-guard") == "active"
 
 
 def test_mistakes_in_the_settings_are_told_and_not_tried_again(vlad: Machine) -> None:
@@ -181,8 +223,9 @@ def test_stop_brings_the_robot_to_rest_first(moving) -> None:
         speeds.append(float(command.values[0]))
         command = motor.receive(timeout_s=0.02)
     assert stopping.wait(timeout=_PATIENCE_S) == 0
-    assert speeds[0] > 0.1
-    assert sorted(speeds, reverse=True) == speeds
+    braking = [speed for speed in speeds if speed]  # between them the receiver's own zero, where one was late
+    assert braking[0] > 0.1
+    assert sorted(braking, reverse=True) == braking
     assert abs(speeds[-1]) < 1e-3
     assert machine.property("Result") == "success"
     assert machine.property("ActiveState", "vlad-guard") == "active"
@@ -199,7 +242,7 @@ def test_reload_takes_new_settings_and_keeps_the_old_ones_where_the_new_are_wron
     told = vlad.wait(lambda: vlad.call("status")["reload"]["problems"], "the mistakes in the status")
     assert "axes.linear_x.velocity" in told[0]
     assert "old ones hold" in vlad.wait(lambda: vlad.property("StatusText"), "a status")
-    assert "limits" in vlad.run("vladctl", "status").stdout
+    assert "refused, the old ones hold" in vlad.run("vladctl", "status").stdout
     assert (vlad.property("MainPID"), vlad.property("ActiveState")) == (pid, "active")
     limits.write_text(limits.read_text().replace("velocity = -1.0", "velocity = 0.4"))
     vlad.run("vladctl", "reload")
