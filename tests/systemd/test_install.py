@@ -100,7 +100,9 @@ def test_the_package_installs_starts_and_leaves_nothing_when_it_is_purged(bare: 
     assert machine.run("dpkg", "--verify", "vlad").stdout == ""
     pid = machine.property("MainPID")
     machine.run("/var/lib/dpkg/info/vlad.postinst", "configure", "0.0.9")
-    assert machine.wait(lambda: machine.daemon_is("disarmed"), "the daemon after an update")["pid"] != int(pid)
+    assert machine.wait(lambda: machine.daemon_is("disarmed"), "the daemon after an update")["pid"] != int(
+        pid
+    )
     machine.run("dpkg", "--remove", "vlad")
     assert machine.property("LoadState") == "not-found"
     assert machine.run("test", "-e", "/etc/vlad/vlad.toml", check=False).returncode == 0
