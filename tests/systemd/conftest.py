@@ -69,6 +69,9 @@ def machine(image: Path) -> Iterator[Machine]:
             "robot": {"limits": "robots/bench.toml"},
             "signals": {"camera": {"type": "image", "max_age_s": 1.0}},
             "policy": {"bundle": "/opt/bundle"},
+            # A machine under test has other things to do, too.
+            "guard": {"silence_ms": 500},
+            "safety": {"command_ttl_ms": 100},
         }
         (made.root / "etc/vlad/vlad.toml").write_text(write_toml(settings))
         yield made

@@ -204,11 +204,11 @@ def test_a_daemon_that_never_has_enough_memory_is_not_started_for_ever(vlad: Mac
 
 def test_mistakes_in_the_settings_are_told_and_not_tried_again(vlad: Machine) -> None:
     with (vlad.root / SETTINGS.lstrip("/")).open("a") as settings:
-        settings.write("[safety]\nspeed = 9\n")
+        settings.write("[computer]\nspeed = 9\n")
     assert vlad.run("systemctl", "restart", "vlad", check=False).returncode != 0
     assert vlad.property("ExecMainStatus") == "2"
     assert vlad.property("NRestarts") == "0"
-    assert f"{SETTINGS}: safety.speed: unknown key" in vlad.journal("-u", "vlad")
+    assert f"{SETTINGS}: computer.speed: unknown key" in vlad.journal("-u", "vlad")
 
 
 # it is told -----------------------------------------------------------------------------------------------
@@ -252,11 +252,11 @@ def test_reload_takes_new_settings_and_keeps_the_old_ones_where_the_new_are_wron
 def test_the_journal_can_be_asked_for_a_fault_and_its_signal(moving) -> None:
     machine, motor = moving
     motor.close()
-    asked = ("FAULT=no_driver", "MESSAGE_ID=" + message_id("fault"), "-o", "json")
-    entry = json.loads(machine.wait(lambda: machine.journal(*asked), "the fault").splitlines()[0])
+    told = ("FAULT=no_driver", f"_PID={machine.property('MainPID')}", "MESSAGE_ID=" + message_id("fault"))
+    entry = json.loads(machine.wait(lambda: machine.journal(*told, "-o", "json"), "it").splitlines()[0])
     assert entry["_SYSTEMD_UNIT"] == "vlad.service"
     assert entry["LEVEL"] == "DANGER"
-    events = machine.call("events", limit=50, kinds=["fault"])
+    events = machine.call("events", limit=1000, kinds=["fault"])
     assert entry["SEQ"] in [str(event["id"]) for event in events]
     assert entry["SIGNAL"] == next(e["data"]["subject"] for e in events if str(e["id"]) == entry["SEQ"])
 
