@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,6 +141,14 @@ def test_an_event_goes_to_the_journal_with_fields_to_ask_for(tmp_path: Path, jou
         "FAULT": "signal_stale", "SIGNAL": "camera", "SEQ": "41", "LEVEL": "DANGER", "EVENT": "fault",
         "PRIORITY": "3",
     }  # fmt: skip
+
+
+def test_systemd_python_is_taken_where_it_is_installed(monkeypatch) -> None:
+    said: list[str] = []
+    journal = types.SimpleNamespace(sendv=lambda *fields: said.extend(fields))
+    monkeypatch.setitem(sys.modules, "systemd.journal", journal)
+    sender()({"MESSAGE": "two\nlines", "CODE_LINE": "7"})
+    assert said == ["MESSAGE=two\nlines", "CODE_LINE=7"]
 
 
 def test_without_a_journal_the_message_is_on_stderr(tmp_path: Path, journal, capsys) -> None:

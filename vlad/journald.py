@@ -54,7 +54,7 @@ def sender(address: str = _ADDRESS) -> Send:
             speaker.sendto(encode(fields), address)
 
         return send
-    return lambda fields: journal.send(**fields)
+    return lambda fields: journal.sendv(*(f"{name}={value}" for name, value in fields.items()))
 
 
 class JournalHandler(logging.Handler):
@@ -69,6 +69,7 @@ class JournalHandler(logging.Handler):
         fields = {
             "MESSAGE": self.format(record),
             "PRIORITY": str(next((number for least, number in _PRIORITIES if record.levelno >= least), 7)),
+            "SYSLOG_IDENTIFIER": os.path.basename(sys.argv[0]),
             "LOGGER": record.name,
             "THREAD_NAME": record.threadName or "",
             "CODE_FILE": record.pathname,
