@@ -57,6 +57,11 @@ class Logging(logging.Handler):
         """Messages that were lost because too many were waiting."""
         return self._waiting.dropped
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As the base class does it, without the lock."""
+        self.emit(record)
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         self._waiting.put(copy.copy(record))
         os.eventfd_write(self._wakeup, 1)

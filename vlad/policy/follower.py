@@ -73,6 +73,7 @@ class Follower:
             values=plan.at(now_ns),
             collision=chunk.collision,
             uncertainty=chunk.uncertainty,
+            doubts=chunk.doubts,
         )
 
     def ahead(self, stamp_ns: int, step_ns: int, count: int) -> Prefix | None:

@@ -243,6 +243,18 @@ class PrefixInput(Table):
     length: Word | None = None
 
 
+class NoiseInput(Table):
+    """float32 of any shape: standard normal numbers, new for each inference.
+
+    With the samples of the output along its first axis each sample gets its own: (K, horizon, N), say.
+    """
+
+    name: Word
+    kind: Literal["noise"]
+    shape: Annotated[tuple[Size, ...], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 SignalInput: TypeAlias = ImageInput | LaserInput | CloudInput | OdometryInput | JointInput | InstructionInput
-Input: TypeAlias = Annotated[SignalInput | PrefixInput, Field(discriminator="kind")]
+Input: TypeAlias = Annotated[SignalInput | PrefixInput | NoiseInput, Field(discriminator="kind")]
 INPUT: TypeAdapter[Input] = TypeAdapter(Input)
