@@ -46,11 +46,13 @@ def image() -> Path:
     folder, stamp = BUILD / "image", BUILD / "image.sha256"
     with (BUILD / "image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text() != fingerprint():
+        wanted = fingerprint()
+        if not stamp.exists() or stamp.read_text() != wanted:
+            stamp.unlink(missing_ok=True)
             words = [ROOT / "tools/install", "--root", folder]
             done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
-            stamp.write_text(fingerprint())
+            stamp.write_text(wanted)
     return folder
 
 
