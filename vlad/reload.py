@@ -81,8 +81,9 @@ class Reloader:
                 self.outcome = self._apply(*await asyncio.to_thread(self._read))
             except ConfigError as error:
                 self.outcome = Reloaded(problems=tuple(error.problems))
-            wrong = "; new settings refused, the old ones hold" if self.outcome.problems else ""
-            daemon.notifier.ready(f"{daemon.robot.name}: {daemon.kernel.mode.value}{wrong}")
+            finally:
+                wrong = "; new settings refused, the old ones hold" if self.outcome.problems else ""
+                daemon.notifier.ready(f"{daemon.robot.name}: {daemon.kernel.mode.value}{wrong}")
         level = Level.WARNING if self.outcome.problems else Level.SAFE
         daemon.events.put("reload", level, f"{who}: {self.outcome}", who=who)
         return self.outcome
