@@ -253,6 +253,7 @@ def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path
         shapes={name: array.shape for name, array in inputs.items()},
         cache=cache,
         name=manifest.name,
+        jpeg=frozenset(item.name for item in manifest.inputs if isinstance(item, ImageInput) and item.encode),
     )
     opened: list[Backend] = []
     try:
