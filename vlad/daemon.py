@@ -136,9 +136,8 @@ class Daemon:
         self.wakefulness = realtime.Wakefulness(self.settings.realtime.wakeup_latency_us)
         closing.callback(self.wakefulness.close)
         self.realtime = {**realtime.apply(self.settings.realtime), "wakeup": self.wakefulness.state}
-        self.events = EventLog(paths.state_dir / "vlad.db", self.clock)
+        self.events = EventLog(paths.state_dir / "vlad.db", self.clock, tell=log_event)
         closing.push_async_callback(asyncio.to_thread, self.events.close)
-        self.events.subscribe(log_event)
         self.journal = Journal(self.events, self.clock)
         self.latch = EStopLatch(paths.state_dir / "estop.json", self.clock)
         closing.callback(self.latch.close)

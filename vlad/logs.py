@@ -115,7 +115,10 @@ def message_id(kind: str) -> str:
 
 
 def log_event(event: Mapping[str, Any]) -> None:
-    """Have an event of the event log (vlad.record.events) in the log too, with fields to search for."""
+    """Have an event of the event log (vlad.record.events) in the log too, with fields to search for.
+
+    It costs 0.1 ms: call it in a thread.
+    """
     kind, data = event["kind"], event["data"]
     if kind in _LOGGED_ALREADY:
         return
