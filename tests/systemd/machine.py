@@ -17,6 +17,9 @@ from typing import Any
 from vlad.ctl.client import Client, ControlError
 
 _PATIENCE_S = 30.0
+_GROUPS = Path("/sys/fs/cgroup")
+_HIERARCHIES = [_GROUPS, *(_GROUPS / name for name in ("systemd", "memory", "pids", "devices", "unified"))]
+"""The first is one with version 2 of control groups, the others are with version 1."""
 _DEVICE = Path("/dev/cpu_dma_latency")
 _OPTIONS = (
     "--quiet", "--register=no", "--keep-unit", "--private-network", "--console=pipe", "--link-journal=no",
@@ -113,8 +116,10 @@ def boot(image: Path | None) -> Iterator[Machine]:
             shutil.copytree(image / "usr", root / "usr", dirs_exist_ok=True, symlinks=True)
             words.append(f"--bind-ro={image}/opt/vlad:/opt/vlad")
         console = closing.enter_context((folder / "console").open("wb"))
+        groups = _own_groups(closing, folder.name)
+        enter = 'for group in $0; do echo $$ >$group/cgroup.procs; done; exec "$@"'
         container = subprocess.Popen(
-            [*map(str, words), "--boot", "systemd.unit=basic.target"],
+            ["sh", "-c", enter, " ".join(groups), *map(str, words), "--boot", "systemd.unit=basic.target"],
             stdin=subprocess.DEVNULL, stdout=console, stderr=console,
         )  # fmt: skip
         closing.callback(_end, container)
@@ -133,6 +138,31 @@ def _own_node(folder: Path, device: Path) -> Path:
     node = folder / device.name
     os.mknod(node, stat.S_IFCHR | 0o600, device.stat().st_rdev)
     return node
+
+
+def _own_groups(closing: contextlib.ExitStack, name: str) -> list[str]:
+    """Control groups for one machine alone: two in one would take each other's services for their own."""
+    groups = []
+    for hierarchy in _HIERARCHIES:
+        if (hierarchy / "cgroup.procs").exists():
+            group = hierarchy / name
+            group.mkdir()
+            groups.append(str(group))
+            closing.callback(_remove_group, group)
+    return groups
+
+
+def _remove_group(group: Path) -> None:
+    """With all that systemd made below; what runs there still is ended by the kernel in a moment."""
+    for folder, _, _ in os.walk(group, topdown=False):
+        end_s = time.monotonic() + 5
+        while Path(folder).exists():
+            try:
+                os.rmdir(folder)
+            except OSError:
+                if time.monotonic() > end_s:
+                    raise
+                time.sleep(0.05)
 
 
 def _leader(container: subprocess.Popen[bytes]) -> int:
