@@ -124,6 +124,17 @@ class TensorrtSettings(Section):
     as there is."""
 
 
+Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")]
+
+
+class TorchSettings(Section):
+    """PyTorch: what runs the models of the backends `torch` and `lerobot`."""
+
+    device_map: dict[str, Device] = Field(default_factory=dict)
+    """Module of the model -> the device that it lies on, for a model that is too large for one; the rest lies
+    on policy.device."""
+
+
 class PolicySettings(Section):
     """Which policy runs, and how fast."""
 
@@ -145,10 +156,11 @@ class PolicySettings(Section):
     threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     memory_mb: Annotated[int, Field(ge=0, strict=True)] = 0
     """A bundle that takes more of this computer's memory is refused; 0: one that takes more than is free."""
-    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
+    device: Device = "cpu"
     """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime and TensorRT take."""
     onnx: OnnxSettings = OnnxSettings()
     tensorrt: TensorrtSettings = TensorrtSettings()
+    torch: TorchSettings = TorchSettings()
     server: ServerSettings | None = None
     """Where the policy runs, if its bundle has no model of its own."""
 

@@ -194,6 +194,8 @@ def _policy(policy: Row) -> Text:
     text = Text(f"{clean(policy['bundle'])} {clean(policy.get('version') or '-')} {state}: ")
     text.append(f"{_rate(policy.get('rate_hz'))}, {_count(policy.get('inferences'))} so far")
     text.append(f"; inference {_pair(policy, 'latency')}; observation to command {_pair(policy, 'age')}")
+    if policy.get("device"):
+        text.append(f"; on {clean(policy['device'])}")
     if policy.get("collision") is not None:
         text.append(f"; collision {policy['collision']:.0%}")
     if doubts := policy.get("doubts"):

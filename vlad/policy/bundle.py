@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vlad.config import SignalSettings
-from vlad.policy.backends import BACKENDS, READS_JPEG, REMOTE
+from vlad.policy.backends import BACKENDS, READS_JPEG, REMOTE, lerobot_folder
 from vlad.policy.inputs import INPUT, NoiseInput, PrefixInput, SignalInput
 from vlad.policy.manifest import SCHEMA, Manifest, Output
 from vlad.policy.toml import plain, write_toml
@@ -86,6 +86,8 @@ def load_bundle(
     except ValidationError as error:
         reasons += _mistakes(error, path)
     reasons += _check_backend(values, path)
+    if values.get("backend") == "lerobot" and isinstance(values.get("model"), str):
+        reasons += lerobot_folder.faults(folder / values["model"])
     if robot is not None:
         reasons += _check_robot(values, path, robot)
     if signals is not None:

@@ -22,6 +22,7 @@ from vlad.policy.backends import (
     ServerLost,
     TensorrtOptions,
     Tensors,
+    TorchOptions,
     load_backend,
 )
 from vlad.policy.bundle import Bundle, BundleRefused
@@ -71,6 +72,8 @@ class Policy:
         self.memory_mb = 0
         """What this process grew by when it was opened."""
         manifest = bundle.manifest
+        self.device = ""
+        """Where the model lies, and which of its parts elsewhere, as its backend says; empty: it does not."""
         self._is_remote = manifest.backend in REMOTE
         self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.sampled))
         """The signals that it needs, all of them, for each inference."""
@@ -105,6 +108,8 @@ class Policy:
         if reasons:
             self._backend.close()
             raise BundleRefused(reasons)
+        if not self._is_remote and (described := self._backend.describe()) is not None:
+            self.device = described.device
 
     def warm_up(self) -> float:
         """Run a few times on plausible input and return the usual latency in seconds, without the first runs.
@@ -250,6 +255,7 @@ def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path
         onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
         server=settings.server,
         tensorrt=TensorrtOptions(settings.tensorrt.workspace_mb),
+        torch=TorchOptions(settings.torch.device_map),
         shapes={name: array.shape for name, array in inputs.items()},
         cache=cache,
         name=manifest.name,

@@ -141,6 +141,7 @@ class InferenceLoop:
             "doubts": {doubt.measure: _doubt(doubt) for doubt in self._doubts},
             "remembered": self.policy.remembered(),
             "memory_mb": self.policy.memory_mb,
+            "device": self.policy.device,
             "advice": self._advice(p50),
             "error": self.lost or self.error,
         }
