@@ -362,7 +362,7 @@ def test_completion_completes_commands_and_options(vladctl: Vladctl, tmp_path: P
 
     assert complete("vladctl", "dis") == ["disarm"]
     assert complete("vladctl", "model", "") == [
-        "-h", "--help", "--run-dir", "--json", "list", "show", "activate", "bench", "rollback",
+        "-h", "--help", "--run-dir", "--json", "list", "show", "activate", "bench", "rollback", "import",
     ]  # fmt: skip
     assert "--follow" in complete("vladctl", "--run-dir", "/x", "events", "--")
     assert {"status", "doctor", "keys"} <= set(complete("vladctl", ""))
