@@ -46,6 +46,7 @@ class FakeActions:
         self.recording_off = False
         self.report: Row | None = None
         self.status_calls = 0
+        self.reloaded: Row = {"applied": [], "waiting": [], "restart": [], "problems": []}
 
     def status(self) -> Row:
         self.status_calls += 1
@@ -88,6 +89,10 @@ class FakeActions:
         await self.model(name, version)
         self.done.append(("activate", who, name, version))
         return {"bundle": f"{name} {version}", "chunks": 10, "latency_p50_ms": 2.5}
+
+    async def reload(self, who: str) -> Row:
+        self.done.append(("reload", who))
+        return self.reloaded
 
     async def rollback(self, who: str) -> Row:
         self.done.append(("rollback", who))

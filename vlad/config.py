@@ -190,6 +190,12 @@ class OperatorSettings(Section):
     group: str = "vlad-operator"
 
 
+class LogSettings(Section):
+    """What goes to the journal, or to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
 class Settings(Section):
     """All of vlad.toml."""
 
@@ -204,6 +210,7 @@ class Settings(Section):
     guard: GuardSettings = GuardSettings()
     record: RecordSettings = RecordSettings()
     operator: OperatorSettings = OperatorSettings()
+    log: LogSettings = LogSettings()
 
 
 def _lookup(values: dict[str, Any], where: tuple[int | str, ...]) -> bool:
@@ -285,6 +292,11 @@ def load_settings(path: Path) -> tuple[Settings, Robot]:
     if problems or settings is None or robot is None:
         raise ConfigError(problems)
     return settings, robot
+
+
+def unfit(settings: Settings, robot: Robot) -> list[str]:
+    """How settings and limits contradict themselves or each other; empty: they fit."""
+    return [*_unfit_settings(settings), *_unfit_signals(settings, robot)]
 
 
 def named_signals(robot: Robot) -> Iterator[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Awaitable
 from typing import Any
 
 import zmq
@@ -28,6 +29,7 @@ from vlad.guardlink import GuardLink
 from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
 from vlad.loading import Loaded, load_policies, require_signals
+from vlad.logs import log_event
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
 from vlad.notify import Notifier
 from vlad.policy.bundle import Bundle
@@ -40,6 +42,7 @@ from vlad.record.blackbox import BlackBox
 from vlad.record.events import EventLog
 from vlad.record.journal import Journal
 from vlad.relief import MemoryRelief
+from vlad.reload import Read, Reloaded, Reloader
 from vlad.robot import Robot
 from vlad.safety.kernel import Kernel, Verdict
 from vlad.safety.ladder import ARMED
@@ -50,6 +53,7 @@ log = logging.getLogger(__name__)
 
 _CONFIRM_S = 1.0
 _SETTLED = (*AT_REST, Mode.ESTOP)
+_PATIENCE_S = 60.0
 _RETRY_S = 0.5
 """A policy that failed, or whose server is lost, is tried out again at least this often."""
 
@@ -64,7 +68,8 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 class Daemon:
     """All parts of one robot's vlad."""
 
-    def __init__(self, settings: Settings, robot: Robot, clock: Clock) -> None:
+    def __init__(self, settings: Settings, robot: Robot, clock: Clock, read: Read) -> None:
+        """`read` gives the settings as they are in their files now."""
         self.settings = settings
         self.robot = robot
         self.clock = clock
@@ -77,7 +82,9 @@ class Daemon:
         self._failed: tuple[str, ...] = ()
         self._ticking = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._notifier = Notifier()
+        self.notifier = Notifier()
+        self.reloader = Reloader(self, read)
+        self._reloads: set[asyncio.Task[Reloaded]] = set()
 
     @property
     def inference(self) -> InferenceLoop | None:
@@ -116,16 +123,18 @@ class Daemon:
         paths = self.settings.paths
         make_folders(paths)
         closing.callback(os.close, hold_run_folder(paths.run_dir))
-        closing.callback(self._notifier.close)
+        closing.callback(self.notifier.close)
         self.wakefulness = realtime.Wakefulness(self.settings.realtime.wakeup_latency_us)
         closing.callback(self.wakefulness.close)
         self.realtime = {**realtime.apply(self.settings.realtime), "wakeup": self.wakefulness.state}
-        self.events = EventLog(paths.state_dir / "vlad.db", self.clock)
+        self.events = EventLog(paths.state_dir / "vlad.db", self.clock, tell=log_event)
         closing.push_async_callback(asyncio.to_thread, self.events.close)
         self.journal = Journal(self.events, self.clock)
         self.latch = EStopLatch(paths.state_dir / "estop.json", self.clock)
         closing.callback(self.latch.close)
-        loaded = await load_policies(self.settings, self.robot, self.clock, self.events, self.choice_path)
+        loaded = await self._patiently(
+            load_policies(self.settings, self.robot, self.clock, self.events, self.choice_path)
+        )
         self.choice, self.policy_error = loaded.choice, loaded.error
         self.fallback_error = loaded.fallback_error
         try:
@@ -137,6 +146,14 @@ class Daemon:
         self._start_parts(closing)
         self.events.put("start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid())
         closing.callback(self.events.put, "stop", Level.SAFE, "vlad stopped")
+
+    async def _patiently(self, loading: Awaitable[Loaded]) -> Loaded:
+        """Ask systemd for more time for as long as it takes: TensorRT may build a plan for many minutes."""
+        loaded = asyncio.ensure_future(loading)
+        while not loaded.done():
+            self.notifier.starting("loading the policy", _PATIENCE_S)
+            await asyncio.wait([loaded], timeout=_PATIENCE_S / 3)
+        return loaded.result()
 
     def _build(self, closing: contextlib.AsyncExitStack, loaded: Loaded) -> None:
         settings = require_signals(self.settings, loaded.policy, loaded.fallback)
@@ -204,6 +221,7 @@ class Daemon:
         loop.set_exception_handler(self._on_loop_error)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.request_stop, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         self.ingest.start()
         self.guard.start()
         self.parts = [
@@ -229,7 +247,7 @@ class Daemon:
         """READY once the safety tick runs and an operator can connect."""
         await self._ticking.wait()
         await self.control.listening.wait()
-        self._notifier.ready(f"{self.robot.name}: {self.kernel.mode.value}")
+        self.notifier.ready(f"{self.robot.name}: {self.kernel.mode.value}")
 
     async def _run_watchdog(self) -> None:
         try:
@@ -276,20 +294,36 @@ class Daemon:
     def _on_verdict(self, tick: Tick, verdict: Verdict) -> None:
         self._ticking.set()
         self.wakefulness.hold(armed=verdict.mode not in _SETTLED)
-        self._notifier.feed_watchdog(self.clock.now_ns())
+        self.notifier.feed_watchdog(self.clock.now_ns())
         self.journal.keep(verdict)
         for change in verdict.transitions:
-            self._notifier.status(f"{self.robot.name}: {change.after.value} ({change.cause})")
+            self.notifier.status(f"{self.robot.name}: {change.after.value} ({change.cause})")
             if change.after is Mode.ESTOP:
                 self.acts.put_task("", "the e-stop")
         self.latch.keep(verdict.estop_reason)
         self.blackbox.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
 
+    # new settings -----------------------------------------------------------------------------------------
+
+    def _on_hangup(self) -> None:
+        task = asyncio.create_task(self.reloader.reload("SIGHUP"), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    def go_by(self, settings: Settings, limits: Robot | None = None) -> None:
+        """Go by other settings; with `limits` the safety kernel too, which must be replaceable now."""
+        self.settings = settings
+        required = require_signals(settings, *(loop.policy for loop in self.seat.loops))
+        if limits is not None:
+            self.robot = limits
+            self.kernel = self.watchdog.kernel = self.kernel.replaced(limits, required)
+        self.seat.renew(required, self.robot)
+
     # stop -------------------------------------------------------------------------------------------------
 
     async def _bring_to_rest(self) -> None:
         """Wait until the kernel has stopped the robot; the tick goes on commanding it meanwhile."""
-        self._notifier.stopping("bringing the robot to rest")
+        self.notifier.stopping("bringing the robot to rest")
         deadline_ns = self.clock.now_ns() + round(self._longest_stop_s() * NS_PER_S)
         while "watchdog" not in self._failed and self.clock.now_ns() < deadline_ns:
             verdict = self.watchdog.verdict

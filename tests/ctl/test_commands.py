@@ -24,6 +24,7 @@ from tests.fake_daemon import Served
 CONTROL_CODES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 LOOKING = [["status"], ["events"], ["model", "list"], ["record", "status"], ["record", "list"]]
 ACTING = [["arm"], ["disarm"], ["estop"], ["reset"], ["task", "go"], ["record", "mark"], ["record", "stop"]]
+ACTING.append(["reload"])
 
 
 @pytest.mark.parametrize("command", [*LOOKING, *ACTING], ids=" ".join)
@@ -317,6 +318,20 @@ def test_a_model_that_may_not_drive_is_told_with_every_reason(daemon: Served, vl
     assert "no bundle demo 7 is installed" in refused.stdout
     assert "nothing was changed" in refused.stdout
     assert json.loads(vladctl("model", "activate", "demo", "7", "--json").stdout)["ok"] is False
+
+
+def test_what_became_of_new_settings_is_told(daemon: Served, vladctl: Vladctl) -> None:
+    daemon.actions.reloaded |= {"applied": ["policy.rate_hz"], "restart": ["realtime.tick_hz"]}
+    done = vladctl("reload")
+    assert done.returncode == 0
+    assert "applied: policy.rate_hz" in done.stdout
+    assert "after a restart: realtime.tick_hz" in done.stdout
+    daemon.actions.reloaded = {"problems": ["x.toml: safety.speed: unknown key"]}
+    daemon.actions.reloaded |= {"applied": [], "waiting": [], "restart": []}
+    done = vladctl("reload")
+    assert done.returncode == 1
+    assert "refused, the old ones hold" in done.stdout
+    assert "x.toml: safety.speed: unknown key" in done.stdout
 
 
 def test_looking_needs_none_of_the_heavy_libraries(daemon: Served) -> None:

@@ -7,8 +7,8 @@ not_permitted, unavailable.
 
 Who may look: whoever can open the socket. It is mode 0660 of group `vlad`, or 0600 where there is no such
 group or this process may not give the socket to it. Who may act (arm, disarm, reset, task, record, activate,
-rollback): root, the daemon's own user and members of the group that operator.group names. The e-stop may be
-pressed by whoever can connect, because that is the safe direction.
+rollback, reload): root, the daemon's own user and members of the group that operator.group names. The e-stop
+may be pressed by whoever can connect, because that is the safe direction.
 """
 
 from __future__ import annotations
@@ -84,6 +84,10 @@ class Actions(Protocol):
         """RecordError where nothing is recorded."""
         ...
 
+    async def reload(self, who: str) -> Row:
+        """What was applied, what was not, and the mistakes."""
+        ...
+
 
 class Control:
     """The server. One part of the daemon: `run` serves until it is cancelled."""
@@ -110,6 +114,7 @@ class Control:
             "rollback": self._rollback,
             "recordings": self._recordings,
             "record": self._record,
+            "reload": self._reload,
         }
 
     async def run(self) -> None:
@@ -306,6 +311,10 @@ class Control:
         except RecordError as error:
             raise Error("refused", str(error), "see vladctl record status") from None
         return {"ok": True, "what": what, "note": note}
+
+    async def _reload(self, client: Session, params: Row) -> Row:
+        outcome = await self._actions.reload(await self._operator(client, "reload the settings"))
+        return {"ok": not outcome["problems"], **outcome}
 
     async def _operator(self, client: Session, act: str) -> str:
         """Who acts, for the event log; Error if they may not."""

@@ -75,6 +75,7 @@ def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     estop = _add(commands, "estop", "estop", "emergency stop, by vlad or by the guard; latches until reset")
     estop.add_argument("reason", nargs="*", help="for the event log")
     _add(commands, "reset", "act", "release a latched e-stop or stop; the robot stays disarmed")
+    _add(commands, "reload", "reload", "read the settings again, and apply what may be applied now")
     _record(_add(commands, "record", "record", "look at the recordings, and make one"))
     task = _add(commands, "task", "act", "tell the robot what to do")
     task.add_argument("text", nargs="+", help='the instruction; "" for none')

@@ -47,7 +47,24 @@ def status_view(status: Row) -> RenderableType:
         parts += [_heading("signals"), signal_view(signals)]
     if unknown := status.get("unknown_topics"):
         parts.append(Text(f"dropped from unknown topics: {_counts(unknown)}", style="yellow"))
+    reload = {**(status.get("reload") or {}), "applied": ()}
+    if any(reload.values()):
+        parts += [_heading("settings"), settings_view(reload)]
     parts += [Text(), _facts(status)]
+    return Group(*parts)
+
+
+def settings_view(reload: Row) -> RenderableType:
+    """What became of settings that were read again."""
+    parts = [Text("  refused, the old ones hold:", style="red")] if reload.get("problems") else []
+    parts += [Text(f"    {clean(problem)}") for problem in reload.get("problems", ())]
+    for key, what, style in (
+        ("applied", "applied", "green"),
+        ("waiting", "once the robot is disarmed, nothing is latched, and they are read again", "yellow"),
+        ("restart", "after a restart", "yellow"),
+    ):
+        if names := reload.get(key):
+            parts.append(Text(f"  {what}: ", style=style).append(clean(", ".join(names)), style="default"))
     return Group(*parts)
 
 
