@@ -83,7 +83,7 @@ class Follower:
         )
 
     def executed(self, now_ns: int, values: Floats) -> None:
-        """What was commanded at `now_ns`, which may be less than was said; no values: the driver shapes a stop.
+        """What was commanded at `now_ns`, perhaps less than was said; no values: the driver shapes a stop.
 
         Nobody may change `values` afterwards.
         """

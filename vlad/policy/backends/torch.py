@@ -1,8 +1,9 @@
 """PyTorch on the CPU or a GPU: exported programs, packages of AOTInductor and TorchScript.
 
 Where the manifest's precision is a half float, a float32 model computes in it (autocast); one whose weights
-are half floats already is quicker. Half floats go in and out as float32: NumPy has no bfloat16. On a GPU,
-warm-up captures the run as a CUDA graph: replaying it costs one launch for all kernels.
+are half floats already is quicker. Half floats go in and out as float32: NumPy has no bfloat16. int8 is in
+the model: torchao quantises its weights before the export. On a GPU, warm-up captures the run as a CUDA
+graph: replaying it costs one launch for all kernels.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -60,7 +60,7 @@ class TorchBackend:
         try:
             kind = check(model.path)
             self._half = _autocast(model, kind)
-            self._network = _load(model.path, kind, self._device, self._half is not None)
+            self._network = _load(model, kind, self._device, self._half is not None)
         except _FAILURES as error:
             raise BackendError(
                 f"{model.path}: torch cannot load it: {error or type(error).__name__}; export the model again"
@@ -197,14 +197,14 @@ def load(model: Model) -> TorchBackend:
     return TorchBackend(model)
 
 
-def _load(path: Path, kind: Kind, device: torch.device, half: bool) -> Network:
+def _load(model: Model, kind: Kind, device: torch.device, half: bool) -> Network:
     match kind:
         case "export":
-            return load_program(path, device, half)
+            return load_program(model.path, device, half, int8=model.precision == "int8")
         case "script":
-            return load_script(path, device)
+            return load_script(model.path, device)
         case "aot":
-            return load_package(path, device)
+            return load_package(model.path, device)
 
 
 def _device(model: Model) -> torch.device:
@@ -225,10 +225,10 @@ def _autocast(model: Model, kind: Kind) -> torch.dtype | None:
     """The half float to compute in; None: as the model itself says."""
     if kind == "aot":
         return None
-    if model.precision == "int8":
+    if model.precision == "int8" and kind == "script":
         raise BackendError(
-            f"{model.path}: torch runs int8 only in a package of AOTInductor; compile it to one, "
-            f"or use the backend onnx or openvino"
+            f"{model.path}: torch runs int8 in exported programs and packages of AOTInductor, not in "
+            f"TorchScript; export the model"
         )
     if model.precision == "float32":
         torch.backends.cudnn.allow_tf32 = False
