@@ -144,6 +144,22 @@ async def test_the_loop_gets_its_turn_while_a_flood_is_read(bench):
     assert turns > 2
 
 
+async def test_a_machine_too_slow_for_a_portion_still_reads_message_by_message(bench):
+    class Slow(SystemClock):
+        """On which each look at the clock takes longer than a portion may."""
+
+        behind_ns = 0
+
+        def now_ns(self):
+            self.behind_ns += 1_000_000
+            return super().now_ns() + self.behind_ns
+
+    bench.ingest._clock = Slow()
+    for _ in range(3):
+        bench.send_good()
+    await until(lambda: len(bench.samples) == 3)
+
+
 async def test_an_image_stays_in_the_received_frame(bench):
     pixels = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
     bench.send_good("camera", Image("rgb8", pixels))

@@ -180,12 +180,12 @@ class Ingest:
         until_ns = self._clock.now_ns() + _PORTION_NS
         while int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE:
             now_ns = self._clock.now_ns()
+            frames, size = self._receive()
+            self._take(frames, size, now_ns)
             if now_ns > until_ns:
                 self._more_to_read = True
                 self._loop.call_soon(self._read)
                 return
-            frames, size = self._receive()
-            self._take(frames, size, now_ns)
 
     def _receive(self) -> tuple[list[Buffer], int]:
         """One message and its size [bytes]; of more than three frames the first four, no more are needed."""
