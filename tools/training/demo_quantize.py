@@ -1,8 +1,8 @@
 """The demo policy's published ONNX file in less precise forms: int8 and float16.
 
 Of the ONNX file the convolutions over the picture are quantised, weights and activations (Q/DQ), and nothing
-else: what follows decides by small differences where the target is. For torch, torchao quantises the weights of
-the linear layers, and the program has operators of torch's own only.
+else: what follows decides by small differences where the target is. For torch, torchao quantises the weights
+of the linear layers, and the program has operators of torch's own only.
 """
 
 from __future__ import annotations
