@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +126,18 @@ def test_in_int8_every_backend_gives_nearly_the_same_answer_to_what_the_policy_s
     )
     assert quantized[kind].path.stat().st_size < DEMO.stat().st_size
     backend.close()
+
+
+def test_a_bundle_is_int8_by_its_model_and_by_what_it_says(quantized, tmp_path):
+    folder = tmp_path / "demo"
+    shutil.copytree(DEMO.parent, folder)
+    shutil.copy(quantized["onnx"].path, folder / "model.onnx")
+    values = tomllib.loads((folder / "policy.toml").read_text()) | {"precision": "int8"}
+    write_manifest(folder, values)
+    policy = Policy(load_bundle(folder), SystemClock())
+    assert policy.warm_up() > 0
+    assert policy.bundle.manifest.precision == "int8"
+    policy.close()
 
 
 def test_in_float16_onnx_runtime_gives_the_same_answer(tmp_path, answers):

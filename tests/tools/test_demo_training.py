@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 from tools.sim.world import ROBOT_RADIUS_M, World  # noqa: E402
 from tools.training import demo_data  # noqa: E402
 from tools.training.demo_batch import ASKED, FrameStore  # noqa: E402
-from tools.training.demo_data import SLOTS, Episode, due, join, reduce_scan, shrink  # noqa: E402
+from tools.training.demo_data import Episode, due, reduce_scan, shrink  # noqa: E402
+from tools.training.demo_frames import SLOTS, join  # noqa: E402
 from tools.training.demo_model import (  # noqa: E402
     IMAGE_HEIGHT,
     IMAGE_MEAN,

@@ -28,7 +28,8 @@ from torch.nn import functional
 from tools.sim.world import ROBOT_RADIUS_M
 from tools.training.demo_batch import ASKED, Batch, FrameStore
 from tools.training.demo_bundle import write_bundle
-from tools.training.demo_data import Driver, Episode, Frames, Tally, join
+from tools.training.demo_data import Driver, Episode
+from tools.training.demo_frames import Frames, Tally, join
 from tools.training.demo_model import (
     ACTION_MEAN,
     ACTION_STD,

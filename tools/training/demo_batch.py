@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from tools.sim.world import COLOURS, KINDS
-from tools.training.demo_data import SLOTS, Frames
+from tools.training.demo_frames import SLOTS, Frames
 from tools.training.demo_model import (
     ACTION_MEAN,
     ACTION_STD,
