@@ -12,13 +12,13 @@ import pytest
 
 from vlad.config import (
     ConfigError,
-    ServerSettings,
     Settings,
     SignalSettings,
     load_robot,
     load_settings,
 )
 from vlad.robot import Robot
+from vlad.server_settings import ServerSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -110,10 +110,13 @@ def test_what_is_not_set_has_a_default(files: Files) -> None:
 def test_paths_are_relative_to_the_file_that_names_them(files: Files) -> None:
     files.add('[policy]\nbundle = "models/demo/1"\n')
     file = files.drop_in("keys.toml", '[wire]\ncurve_server_secret = "key"\ncurve_clients = "/clients"\n')
-    files.drop_in("server.toml", '[policy.server]\naddress = "ws://host:80"\ntoken_file = "token"\n')
+    keys = ("token_file", "ca_file", "certificate_file", "key_file")
+    named = "".join(f'{key} = "{key}"\n' for key in keys)
+    files.drop_in("server.toml", f'[policy.server]\naddress = "wss://host:80"\n{named}')
     settings, _ = files.load()
-    assert settings.policy.server is not None
-    assert settings.policy.server.token_file == file.parent / "token"
+    server = settings.policy.server
+    assert server is not None
+    assert [getattr(server, key) for key in keys] == [file.parent / key for key in keys]
     assert settings.robot.limits == files.folder / "rover.toml"
     assert settings.policy.bundle == files.folder / "models/demo/1"
     assert settings.wire.curve_server_secret == file.parent / "key"
@@ -278,11 +281,12 @@ def test_any_single_line_left_out_gives_settings_or_a_clear_report(files: Files)
     ("[policy]\nhung_s = 0.1", "policy.hung_s: must not be below policy.deadline_s"),
     ('[guard]\nrelay_stop = "0x1"', "guard.relay_stop"),
     ('[policy.server]\ntimeout_s = 0.2', "policy.server.address: is missing"),
-    ('[policy.server]\naddress = "10.0.0.5:8000"', "address '10.0.0.5:8000' is not \"ws://HOST:PORT\""),
+    ('[policy.server]\naddress = "10.0.0.5:8000"', "'10.0.0.5:8000' is not SCHEME://HOST:PORT with one of"),
     ('[policy.server]\naddress = "ws://host"', "address 'ws://host' is not"),
     ('[policy.server]\naddress = "ws://host:99999"', "address 'ws://host:99999' is not"),
     ('[policy.server]\naddress = "ws://[::1:80"', "address 'ws://[::1:80' is not"),
-    ('[policy.server]\naddress = "ws://host:80"\nca_file = "ca.pem"', "ca_file is for a wss:// address"),
+    ('[policy.server]\naddress = "ws://host:80"\nca_file = "ca.pem"', "ca_file is for wss://"),
+    ('[policy.server]\naddress = "https://host:80"\nkey_file = "k"', "belong together; name both"),
     ('[policy.server]\naddress = "ws://host:80"\ntimeout_s = 3.0',
      "policy.server.timeout_s: must not be above policy.hung_s"),
 ])  # fmt: skip
@@ -307,7 +311,7 @@ def test_the_settings_file_has_every_key_with_its_default() -> None:
     examples = {"bundle", "curve_server_secret", "curve_clients", "backups", "relay", "server"}
     server = given["policy"]["server"]
     assert list(server) == list(ServerSettings.model_fields)
-    assert server["timeout_s"] == ServerSettings.model_validate(server | {"ca_file": None}).timeout_s == 0.09
+    assert server["timeout_s"] == ServerSettings(address=server["address"]).timeout_s == 0.09
     for section, field in Settings.model_fields.items():
         default = SignalSettings(type="image") if section == "signals" else field.default
         known = given[section]["camera"] if section == "signals" else given[section]

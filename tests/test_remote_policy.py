@@ -1,43 +1,29 @@
 """A daemon whose policy runs on a server, and what it does on the server's bad days."""
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 
 import pytest
 
 from tests.test_daemon import CAMERA, FEED, UNLOCKED, await_command, await_events, await_status
-from tools.benchmarks.rig import ROOT, rig, write_remote_policy
+from tools.benchmarks.rig import rig, write_remote_policy
+from tools.policy_servers.process import ServerProcess
 from vlad.driver import CommandReceiver
 from vlad.messages import CommandMode
 
-SCHEMES = {"openpi": ("ws",), "groot": ("tcp",), "kserve": ("http", "grpc")}
+KINDS = ("openpi", "groot", "kserve-http", "kserve-grpc")
 PATIENT_S = 20.0
 
 
 class Served:
     """A daemon on a bundle for a policy server, the server itself, a camera, and a motor driver."""
 
-    def __init__(self, made, kind, scheme):
-        self.made, self.kind, self.scheme = made, kind, scheme
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.server = None
+    def __init__(self, made, server):
+        self.made, self.server = made, server
+        folder = made.folder / "models" / "bench"
         made.policy |= {
-            "bundle": str(write_remote_policy(made.folder / "models" / "bench", kind, "camera", (48, 64))),
-            "server": {"address": f"{scheme}://127.0.0.1:{self.port}"},
+            "bundle": str(write_remote_policy(folder, server.backend, "camera", (48, 64))),
+            "server": {"address": server.address},
         }
-
-    def serve(self, *options):
-        module, kind = "tools.benchmarks.policy_server", self.kind
-        if kind == "kserve":
-            module, kind = "tests.policy.backends.kserve_server", self.scheme
-        words = [sys.executable, "-m", module, kind, str(self.port), *options]
-        self.server = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT)
-        self.made.processes.append(self.server)
-        assert self.server.stdout.readline() == b"listening\n"
 
     def start(self):
         self.daemon = len(self.made.processes)
@@ -47,13 +33,6 @@ class Served:
     def drive(self):
         self.made.arm()
         self.await_command(CommandMode.RUN)
-
-    def kill(self):
-        self.server.kill()
-        self.server.wait()
-
-    def send(self, number):
-        os.kill(self.server.pid, number)
 
     def await_command(self, *modes):
         return await_command(self.made, *modes, timeout_s=PATIENT_S)
@@ -67,17 +46,12 @@ class Served:
         self.await_command(CommandMode.RUN)
 
 
-@pytest.fixture(params=[(kind, scheme) for kind in SCHEMES for scheme in SCHEMES[kind]], ids="-".join)
+@pytest.fixture(params=KINDS)
 def served(request):
-    with rig(CAMERA, realtime=UNLOCKED) as made:
-        served = Served(made, *request.param)
+    with rig(CAMERA, realtime=UNLOCKED) as made, ServerProcess(request.param) as server:
+        served = Served(made, server)
         with CommandReceiver(made.commands) as made.motor:
-            try:
-                yield served
-            finally:
-                if served.server is not None:
-                    served.server.kill()
-                    served.server.stdout.close()
+            yield served
 
 
 def has_fault(name):
@@ -87,22 +61,22 @@ def has_fault(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["kill", "freeze"])
 def test_a_server_that_dies_or_freezes_stops_the_robot_which_goes_on_when_it_is_back(served, end):
-    served.serve()
+    served.server.start()
     served.start()
     served.drive()
     if end == "kill":
-        served.kill()
+        served.server.kill()
     else:
-        served.send(signal.SIGSTOP)
+        served.server.send(signal.SIGSTOP)
     served.await_command(CommandMode.HOLD)
     status = served.await_status(has_fault("policy_lost"))
     assert status["policy"]["state"] == "lost"
-    assert str(served.port) in status["policy"]["error"]
+    assert str(served.server.port) in status["policy"]["error"]
     assert status["parts"]["inference"]["state"] in ("running", "restarting")
     if end == "kill":
-        served.serve()
+        served.server.start()
     else:
-        served.send(signal.SIGCONT)
+        served.server.send(signal.SIGCONT)
     served.await_well()
     assert await_events(served.made, lambda event: event["text"].startswith("policy_lost: policy"))
     assert await_events(served.made, lambda event: event["text"].startswith("over: policy_lost"))
@@ -120,14 +94,14 @@ def test_a_server_that_dies_or_freezes_stops_the_robot_which_goes_on_when_it_is_
     ],
 )
 def test_a_server_that_talks_nonsense_is_not_followed_and_well_again_when_it_stops(served, fault, name, said):
-    served.serve("--fault", fault)
+    served.server.start("--fault", fault)
     served.start()
     served.drive()
-    served.send(signal.SIGUSR1)
+    served.server.send(signal.SIGUSR1)
     served.await_command(CommandMode.HOLD)
     status = served.await_status(has_fault(name))
     assert said in next(row["detail"] for row in status["faults"] if row["id"] == name)
-    served.send(signal.SIGUSR1)
+    served.server.send(signal.SIGUSR1)
     served.await_well()
 
 
@@ -138,15 +112,17 @@ def test_a_daemon_without_its_server_gets_ready_says_why_it_cannot_be_armed_and_
     assert status["policy"]["state"] == "lost"
     refusals = served.made.call("arm")["refusals"]
     assert ("policy_lost", "policy") in [(row["id"], row["subject"]) for row in refusals]
-    assert f"127.0.0.1:{served.port}" in next(row["detail"] for row in refusals if row["id"] == "policy_lost")
-    served.serve()
+    assert f"127.0.0.1:{served.server.port}" in next(
+        row["detail"] for row in refusals if row["id"] == "policy_lost"
+    )
+    served.server.start()
     served.await_status(lambda status: status["policy"]["state"] == "running" and not status["refusals"])
     served.drive()
 
 
 @pytest.mark.slow
 def test_a_server_that_takes_long_for_its_first_answer_is_waited_for(served):
-    served.serve("--slow-s", "1.0")
+    served.server.start("--slow-s", "1.0")
     served.start()
     served.drive()
     assert not [event for event in served.made.call("events", limit=100) if event["kind"] == "bundle_refused"]
@@ -157,15 +133,16 @@ def test_without_an_address_the_bundle_is_refused_with_what_to_write(served):
     served.start()
     status = served.made.call("status")
     assert status["policy"]["state"] == "refused"
-    example = f'write [policy.server] with address = "{SCHEMES[served.kind][0]}://HOST:PORT"'
+    scheme = served.server.address.partition(":")[0].replace("grpc", "http")
+    example = f'write [policy.server] with address = "{scheme}://HOST:PORT"'
     assert example in status["policy"]["error"]
 
 
 def test_sigterm_ends_a_daemon_whose_server_is_frozen(served):
-    served.serve()
+    served.server.start()
     served.start()
     served.await_status(lambda status: status["policy"]["inferences"] > 0)
-    served.send(signal.SIGSTOP)
+    served.server.send(signal.SIGSTOP)
     served.await_status(lambda status: status["policy"]["state"] == "lost")
     served.made.stop(served.daemon)
     assert served.made.processes[served.daemon].returncode == 0

@@ -46,3 +46,15 @@ venv() {
     for extra in $missing; do echo "$extra" >>"$stamp.new"; done
     mv "$stamp.new" "$stamp"
 }
+
+# The public clients of policy servers, without which their tests are skipped.
+clients() {
+    local wanted stamp=$ROOT/.venv/.clients
+    wanted=$(sha256sum <"$ROOT/tools/clients.txt")
+    [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    if "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps -r "$ROOT/tools/clients.txt" >&2; then
+        echo "$wanted" >"$stamp"
+    else
+        echo "The public clients of policy servers are not installed; pip says above why" >&2
+    fi
+}

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, StrictBool, ValidationError, model_validator
 
@@ -16,6 +15,7 @@ from vlad.messages import Kind
 from vlad.robot import Robot
 from vlad.safety.kinematics import Kinematics, KinematicsError
 from vlad.schema import Fraction, NotNegative, Positive, Section, Word
+from vlad.server_settings import ServerSettings
 from vlad.settings_files import Values, merge, read_settings, read_toml
 
 
@@ -122,38 +122,6 @@ class TensorrtSettings(Section):
     workspace_mb: Annotated[int, Field(ge=0, strict=True)] = 0
     """Memory of the GPU that a layer may take beside its input and output, in a plan built here; 0: as much
     as there is."""
-
-
-class ServerSettings(Section):
-    """Where the policy runs, for bundles whose backend is a policy server."""
-
-    address: str
-    """ws://HOST:PORT or wss://HOST:PORT of an openpi server, tcp://HOST:PORT of a GR00T server,
-    http://HOST:PORT or grpc://HOST:PORT of a server with KServe's protocol, where /v2/models/NAME may follow.
-    """
-    token_file: Path | None = None
-    """File with the key that the server wants to see; None: it wants none."""
-    timeout_s: Annotated[float, Field(gt=0, le=60, strict=True)] = 0.09
-    """Each answer must be there within this time, the connection included: then the server counts as lost.
-    With a camera of 30 Hz the default notices a dead one within 150 ms."""
-    ca_file: Path | None = None
-    """Certificates that a wss:// server is checked with; None: those that this computer trusts."""
-
-    @model_validator(mode="after")
-    def _leads_somewhere(self) -> ServerSettings:
-        try:
-            parts = urlsplit(self.address)
-            known = parts.scheme in ("ws", "wss", "tcp", "http", "grpc") and parts.hostname and parts.port
-        except ValueError:
-            known = False
-        if not known:
-            raise ValueError(
-                f'address {self.address!r} is not "ws://HOST:PORT", "wss://HOST:PORT", "tcp://HOST:PORT", '
-                f'"http://HOST:PORT" or "grpc://HOST:PORT"'
-            )
-        if self.ca_file is not None and parts.scheme != "wss":
-            raise ValueError("ca_file is for a wss:// address: nothing else is encrypted; remove it")
-        return self
 
 
 class PolicySettings(Section):

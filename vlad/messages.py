@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from math import inf
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -331,13 +332,26 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """One measure of how unsure a policy is, and the calibrated limits above which the robot slows or stops.
+
+    The limits are infinite where nobody calibrated the measure.
+    """
+
+    measure: str
+    value: float
+    slow: float = inf
+    stop: float = inf
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """What the policy wants to do next: `actions` is (horizon, len(names)) in the units of `kind`.
 
     Row k is meant for `stamp_ns + (k + 1) * step_ns`, where `stamp_ns` is the time of the frame it was made
     from. `collision` is the policy's own probability, 0 to 1, that following it ends in a collision,
     `uncertainty` its own doubt about the actions, 0 to 1; None where the model has no such head.
-    `inference_ns` is the model's run alone.
+    `inference_ns` is the model's run alone; `doubts` has all that is measured of how sure the policy is.
     """
 
     seq: int
@@ -351,6 +365,7 @@ class Chunk:
     inference_ns: int
     collision: float | None = None
     uncertainty: float | None = None
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +383,7 @@ class Step:
     values: Floats
     collision: float | None
     uncertainty: float | None = None
+    doubts: tuple[Doubt, ...] = ()
 
 
 MAX_TTL_MS = 100

@@ -18,6 +18,8 @@ _PATHS: tuple[tuple[str, ...], ...] = (
     ("guard", "relay"),
     ("policy", "server", "token_file"),
     ("policy", "server", "ca_file"),
+    ("policy", "server", "certificate_file"),
+    ("policy", "server", "key_file"),
 )
 
 

@@ -186,6 +186,8 @@ def _policy(daemon: Daemon) -> dict[str, Any]:
         "latency_p50_ms": None,
         "latency_p99_ms": None,
         "collision": None,
+        "calibrated": False,
+        "doubts": {},
     }
     if loop is not None:
         report |= loop.report()

@@ -215,6 +215,11 @@ def test_a_policy_s_server_is_looked_for(config: Path) -> None:
     assert f"{address}: can be connected to" in found(iter(findings), "ok")
     assert "everybody may read the server's key -> chmod o-r" in found(iter(findings), "problem")
     assert f"{address}: Connection refused" in found(check_bundle(*load_settings(config)), "warning")
+    (config.parent / "token").write_text("")
+    config.write_text(f'{config.read_text().replace("ws://", "wss://")}ca_file = "ca.pem"\n')
+    problems = found(check_bundle(*load_settings(config)), "problem")
+    assert "token: must hold the server's key, in one line" in problems
+    assert "ca.pem: cannot be read (No such file or directory) -> put the file there" in problems
 
 
 def test_a_bundle_that_would_be_refused_is_a_problem(config: Path) -> None:

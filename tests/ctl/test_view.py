@@ -27,9 +27,17 @@ def test_a_healthy_robot_shows_everything_that_counts() -> None:
                  "laser bad: truncated 4, not_finite 1", "cam_left 17", "demo 1 running", "p99 8.10 ms",
                  "missed 0", "linear_x +0.300", "restarting (2 restarts; OSError: x)", "fifo applied",
                  "memory refused: Operation not permitted", "1 motor driver)",
-                 "cpu 42%, memory 50%, disk 90%, 51 degrees"):  # fmt: skip
+                 "cpu 42%, memory 50%, disk 90%, 51 degrees",
+                 "disagreement 0.123 (slows above 0.3, stops above 0.75)"):  # fmt: skip
         assert part in text
     assert "cannot be armed" not in text
+    assert "not calibrated" not in text
+
+
+def test_a_policy_that_was_not_calibrated_says_so() -> None:
+    policy = report()["policy"] | {"calibrated": False}
+    policy["doubts"] = {"disagreement": {"value": 0.1234, "slow": None, "stop": None}}
+    assert "disagreement 0.123; not calibrated" in drawn(status_view(report(policy=policy)))
 
 
 def test_faults_show_their_hints_and_refusals_only_what_is_new() -> None:

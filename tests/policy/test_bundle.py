@@ -113,6 +113,17 @@ def test_axes_in_another_order_are_refused(folder):
     assert "number 0 is 'linear_x', the robot has 'angular_z'" in reason
 
 
+@pytest.mark.parametrize("backend", ["onnx", "openpi", "groot", "groot-n1.5", "kserve"])
+def test_a_picture_is_made_a_file_for_those_alone_who_read_files(folder, backend):
+    image = image_input(encode="jpeg", dtype="uint8", shape=[1, 6, 8, 3], mean=[], std=[])
+    write_manifest(folder, manifest(backend=backend, inputs=[image]))
+    if backend == "kserve":
+        load_bundle(folder)
+        return
+    (reason,) = reasons_of(folder)
+    assert f"input 'image': encode: models of the backend {backend} take pictures as arrays" in reason
+
+
 def test_a_mistake_in_the_manifest_hides_none_in_the_files_robot_or_signals(folder):
     (folder / "model.onnx").write_bytes(b"other")
     rewrite(folder, ('precision = "float32"', 'precision = "float7"\noops = 1'), ('"onnx"', '"abacus"'))
@@ -133,6 +144,8 @@ def test_a_mistake_in_the_manifest_hides_none_in_the_files_robot_or_signals(fold
         ({"inputs": [image_input(shape=[2, 3, 6, 8])]}, "shape is [2, 3, 6, 8]"),
         ({"inputs": [image_input(shape=[1, 3, 6])]}, "shape is [1, 3, 6]"),
         ({"inputs": [image_input(dtype="uint8", shape=[1, 6, 8, 3])]}, "a uint8 image is not normalised"),
+        ({"inputs": [image_input(encode="jpeg")]}, "encode is for a single uint8 picture"),
+        ({"inputs": [image_input(quality=80)]}, 'quality is for encode = "jpeg"'),
         ({"inputs": [image_input(q01=[0.0] * 3, q99=[1.0] * 3)]}, "has quantiles beside mean and std"),
         ({"inputs": [image_input(crop=[0.5, 0.0, 0.5, 1.0])]}, "crop is [0.5, 0.0, 0.5, 1.0]"),
         ({"inputs": [laser_input(angles=[1.0, 1.0])]}, "angles is [1.0, 1.0]"),

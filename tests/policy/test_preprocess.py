@@ -47,6 +47,22 @@ def expected(rgb, height, width):
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
+def test_a_picture_becomes_a_jpeg_file_which_is_the_larger_the_better_it_is(encoding):
+    rgb, sizes = picture(96, 128, grain=32), []
+    for quality in (30, 98):
+        values = {"dtype": "uint8", "shape": [1, 48, 64, 3], "encode": "jpeg", "quality": quality}
+        made = reader(image_input(**values, mean=[], std=[]))
+        buffer = made.buffer
+        made.read(Image(encoding, rgb if encoding == "rgb8" else rgb[:, :, ::-1]))
+        assert made.buffer is buffer
+        assert buffer.shape == (1,)
+        sizes.append(len(buffer[0]))
+    seen = cv2.imdecode(np.frombuffer(buffer[0], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.abs(seen.astype(int) - cv2.resize(rgb, (64, 48), interpolation=cv2.INTER_AREA)).mean() < 6
+    assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
 def test_an_image_is_resized_turned_to_rgb_planes_and_normalised(encoding):
     rgb = picture(120, 160)
     made = reader(image_input(shape=[1, 3, 96, 128]))

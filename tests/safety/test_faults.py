@@ -18,6 +18,7 @@ from vlad.messages import (
     CenterOfMass,
     Chunk,
     Deadman,
+    Doubt,
     EStop,
     Imu,
     Kind,
@@ -135,6 +136,14 @@ def chunk_envelope(rig: Rig) -> None:
 
 def uncertain(rig: Rig) -> None:
     _step(rig, lambda step: replace(step, uncertainty=0.95))
+
+
+def low_confidence(rig: Rig) -> None:
+    _step(rig, lambda step: replace(step, doubts=(Doubt("disagreement", 0.4, 0.3, 0.5),)))
+
+
+def no_confidence(rig: Rig) -> None:
+    _step(rig, lambda step: replace(step, doubts=(Doubt("disagreement", 0.6, 0.3, 0.5),)))
 
 
 def step_invalid(rig: Rig) -> None:
@@ -373,7 +382,8 @@ def stop_failed(rig: Rig) -> None:
 REACHED = [
     estop, estop_pressed, estop_silent, signal_missing, signal_stale, signal_invalid, battery_low,
     battery_critical, silence, chunk_used_up, chunk_old, chunk_not_finite, chunk_shape, chunk_bounds,
-    chunk_order, chunk_jump, chunk_envelope, uncertain, step_invalid, collision_predicted,
+    chunk_order, chunk_jump, chunk_envelope, uncertain, low_confidence, no_confidence, step_invalid,
+    collision_predicted,
     inference_late, overrun, part_failed, overrun_stop, obstacle, obstacle_ahead, contact, velocity_limit,
     stop_late, stop_failed,
 ]  # fmt: skip
@@ -534,6 +544,39 @@ def test_a_doubt_that_is_no_number_stops_the_robot(doubt):
     _step(rig, lambda step: replace(step, uncertainty=doubt))
     assert rig.tick().mode == "stopping"
     assert rig.ids() == {"step_invalid"}
+
+
+@pytest.mark.parametrize(("value", "limits", "faults"), [
+    (0.3, (0.3, 0.5), []), (0.31, (0.3, 0.5), ["low"]), (0.5, (0.3, 0.5), ["low"]),
+    (0.51, (0.3, 0.5), ["low", "no"]), (np.inf, (0.3, 0.5), ["low", "no"]), (nan, (0.3, 0.5), ["low", "no"]),
+    (9e9, (np.inf, np.inf), []),
+])  # fmt: skip
+def test_doubt_counts_above_its_limits_and_not_at_all_where_nobody_calibrated_it(value, limits, faults):
+    rig = Rig().driving()
+    quiet = Doubt("spread", 0.0, 0.1, 0.2)
+    _step(rig, lambda step: replace(step, doubts=(quiet, Doubt("disagreement", value, *limits))))
+    rig.tick(20)
+    assert rig.ids() == {f"{fault}_confidence" for fault in faults}
+    assert {fault.subject for fault in rig.verdict.faults} <= {"disagreement"}
+
+
+def test_a_policy_that_is_sure_again_goes_on_by_itself():
+    rig = Rig().driving()
+    make = rig.make_step
+    for value, mode in ((0.6, "stopped"), (0.4, "degraded"), (0.1, "active")):
+        doubts = (Doubt("disagreement", value, 0.3, 0.5),)
+        rig.make_step = lambda values, doubts=doubts: replace(make(values), doubts=doubts)
+        assert rig.tick(150).mode == mode
+
+
+def test_a_moment_of_great_doubt_slows_the_robot_down_and_does_not_stop_it():
+    rig = Rig().driving()
+    make = rig.make_step
+    rig.make_step = lambda values: replace(make(values), doubts=(Doubt("disagreement", 9.0, 0.3, 0.5),))
+    rig.tick(9)
+    rig.make_step = make
+    rig.tick(60)
+    assert rig.modes == ["degraded", "active"]
 
 
 def test_steps_for_another_robot_are_not_followed():

@@ -46,3 +46,11 @@ def test_replay_plays_an_episode_of_the_recordings_to_its_end(tmp_path: Path) ->
 @pytest.mark.parametrize("trainer", ["tools/train_demo", "tools/train_g1"])
 def test_a_trainer_says_what_it_takes(trainer: str) -> None:
     assert "usage: " + trainer in call(trainer, "--help")
+
+
+def test_calibrate_drives_simulated_worlds_and_writes_limits(tmp_path: Path) -> None:
+    words = ("tools/models/demo/1", "--worlds", "2", "--slow-alpha", "0.5", "--stop-alpha", "0.5")
+    bundle = ROOT / words[0]
+    figures = json.loads(call("tools/calibrate", bundle, *words[1:], "--state-dir", tmp_path, "--json"))
+    assert (tmp_path / "calibration/demo/1.toml").is_file()
+    assert figures["measures"]["disagreement"]["slow"] > 0

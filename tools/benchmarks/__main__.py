@@ -8,7 +8,7 @@ import pkgutil
 
 import tools.benchmarks
 
-_NOT_BENCHMARKS = {"__main__", "backends", "report", "rig", "feed", "host", "policy_server"}
+_NOT_BENCHMARKS = {"__main__", "backends", "report", "rig", "feed", "host", "questions"}
 
 
 def names() -> list[str]:

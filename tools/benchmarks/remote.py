@@ -10,34 +10,24 @@ the answer as it is.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import random
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zmq
-from websockets.sync.client import connect
 
+from tools.benchmarks.questions import cost
 from tools.benchmarks.report import Report, Target, at_least, at_most, machine, percentiles
-from tools.benchmarks.rig import ROOT, rig, write_remote_policy
-from vlad.config import ServerSettings
+from tools.benchmarks.rig import rig, write_remote_policy
+from tools.policy_servers.process import ServerProcess
 from vlad.messages import Command, CommandMode, Heartbeat
-from vlad.policy.backends import Model, groot, load_backend, openpi
+from vlad.server_settings import ServerSettings
 from vlad.wire import decode_command, decode_heartbeat
 
-KINDS = ("openpi", "groot")
-_SCHEMES = {"openpi": "ws", "groot": "tcp"}
-_INPUTS = {"openpi": "observation/image", "groot": "video.front"}
-_OUTPUTS = {"openpi": "actions", "groot": "base"}
+KINDS = ("openpi", "groot", "kserve-http", "kserve-grpc")
 _FAULT_MS, _BACK_MS, _COST_MS = 150.0, 2_000.0, 0.5
 _CAMERA = "camera:image:30:640x480"
 _SIZE = (480, 640)
@@ -55,7 +45,7 @@ def run(arguments: argparse.Namespace) -> Report:
     targets: list[Target] = []
     for kind in KINDS:
         trials = _trials(kind, arguments.trials)
-        results[kind] = _row(trials) | {"question": _cost(kind, arguments.questions)}
+        results[kind] = _row(trials) | {"question": cost(kind, arguments.questions, _SIZE)}
         targets += [
             at_least(f"{kind}: fault within {_FAULT_MS:g} ms, of {len(trials)} trials",
                      results[kind]["in_time"], len(trials)),
@@ -115,8 +105,10 @@ class Listener:
         at_ns = [0] * len(found)
         end_s = time.monotonic() + _PATIENCE_S
         while not all(at_ns):
-            if time.monotonic() > end_s or not self._socket.poll(1000):
+            if time.monotonic() > end_s:
                 raise SystemExit("the daemon does not do what the benchmark waits for")
+            if not self._socket.poll(1000):
+                continue
             frames = self._socket.recv_multipart()
             now_ns = time.monotonic_ns()
             said = decode_command(frames) if frames[0] == b"command" else decode_heartbeat(frames)
@@ -149,9 +141,11 @@ def _rests(said: Command | Heartbeat) -> bool:
 
 
 def _trials(kind: str, count: int) -> list[Trial]:
-    with rig({"camera": {"type": "image", "max_age_s": 0.5}}) as bench, served(kind) as server:
+    with rig({"camera": {"type": "image", "max_age_s": 0.5}}) as bench, ServerProcess(kind) as server:
         bench.policy |= {
-            "bundle": str(write_remote_policy(bench.folder / "models" / "bench", kind, "camera", _SIZE)),
+            "bundle": str(
+                write_remote_policy(bench.folder / "models" / "bench", server.backend, "camera", _SIZE)
+            ),
             "server": {"address": server.address},
         }
         server.start()
@@ -164,7 +158,7 @@ def _trials(kind: str, count: int) -> list[Trial]:
     return trials
 
 
-def _trial(by: str, server: Server, listener: Listener) -> Trial:
+def _trial(by: str, server: ServerProcess, listener: Listener) -> Trial:
     """End the server of a robot that moves, and let it come back."""
     listener.drain()
     listener.until(_runs)
@@ -182,97 +176,3 @@ def _trial(by: str, server: Server, listener: Listener) -> Trial:
     well_ns, moving_ns = listener.until(_well, _runs)
     times_ns = (fault_ns - ended_ns, stop_ns - ended_ns, well_ns - back_ns, moving_ns - back_ns)
     return Trial(by, *(value / _NS_PER_MS for value in times_ns))
-
-
-class Server:
-    """A policy server in a process of its own, always on the same port."""
-
-    def __init__(self, kind: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
-        self._kind = kind
-        self.address = f"{_SCHEMES[kind]}://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and wait until it listens."""
-        self.kill()
-        words = [sys.executable, "-m", "tools.benchmarks.policy_server", self._kind, str(self._port)]
-        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT)
-        if self._process.stdout is None or self._process.stdout.readline() != b"listening\n":
-            raise SystemExit("the policy server does not start")
-
-    def send(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            os.kill(self._process.pid, number)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-
-
-@contextlib.contextmanager
-def served(kind: str) -> Iterator[Server]:
-    server = Server(kind)
-    try:
-        yield server
-    finally:
-        server.kill()
-
-
-# what a question costs ----------------------------------------------------------------------------------
-
-
-def _cost(kind: str, count: int) -> dict[str, Any]:
-    """A question with one picture by the backend, and its bytes by a bare client, whichever comes first."""
-    picture = np.random.default_rng(0).integers(0, 255, (1, *_SIZE, 3), np.uint8)
-    inputs = {_INPUTS[kind]: picture}
-    packed = openpi.pack(inputs) if kind == "openpi" else groot.pack(inputs, "")
-    with served(kind) as server, contextlib.ExitStack() as closing:
-        server.start()
-        settings = ServerSettings(address=server.address, timeout_s=5.0)
-        backend = load_backend(kind, Model(Path("bench"), "float32", (_OUTPUTS[kind],), 1, server=settings))
-        closing.callback(backend.close)
-        bare = _bare(kind, server.address, closing)
-        asked: list[float] = []
-        sent: list[float] = []
-        ways: list[tuple[list[float], Callable[[], object]]]
-        ways = [(asked, lambda: backend.run(inputs)), (sent, lambda: bare(packed))]
-        for _ in range(count):
-            for times_ms, ask in random.sample(ways, 2):
-                times_ms.append(_timed_ms(ask))
-    more_ms = float(np.median(np.subtract(asked, sent)))
-    return {
-        "asked": percentiles(asked, "ms"),
-        "bare": percentiles(sent, "ms"),
-        "more_p50_ms": round(more_ms, 4),
-    }
-
-
-def _bare(kind: str, address: str, closing: contextlib.ExitStack) -> Callable[[bytes], object]:
-    """Send and receive with the usual client of each protocol, without any encoding."""
-    if kind == "groot":
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-        request = closing.enter_context(context.socket(zmq.REQ))
-        request.connect(address)
-
-        def ask(packed: bytes) -> object:
-            request.send(packed)
-            return request.recv()
-
-        return ask
-    link = closing.enter_context(connect(address, compression=None, max_size=None))
-    link.recv()
-
-    def ask_openpi(packed: bytes) -> object:
-        link.send(packed)
-        return link.recv()
-
-    return ask_openpi
-
-
-def _timed_ms(call: Callable[[], object]) -> float:
-    began_ns = time.monotonic_ns()
-    call()
-    return (time.monotonic_ns() - began_ns) / _NS_PER_MS

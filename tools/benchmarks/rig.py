@@ -88,6 +88,7 @@ def write_remote_policy(folder: Path, backend: str, signal_name: str, size: tupl
     name, output = {
         "openpi": ("observation/image", "actions"),
         "groot": ("video.front", "base"),
+        "groot-n1.5": ("video.front", "action.base"),
         "kserve": ("camera", "actions"),
     }[backend]
     image = {"name": name, "kind": "image", "signal": signal_name, "shape": [1, *size, 3], "dtype": "uint8"}

@@ -57,6 +57,8 @@ class Outcome:
     """Ticks in which the kernel held the robot, by fault."""
     risk: list[float] = field(default_factory=list)
     """Collision probability of each chunk."""
+    doubts: dict[str, float] = field(default_factory=dict)
+    """The largest value in any chunk of each measure of the policy's confidence."""
 
 
 class Drive:
@@ -147,6 +149,8 @@ class Drive:
             self._chunk, self._due = self._policy.infer(self._samples, prefix), tick + self._delay
             self._since_ns = self._clock.now_ns()
             outcome.risk.append(self._chunk.collision or 0.0)
+            for doubt in self._chunk.doubts:
+                outcome.doubts[doubt.measure] = max(outcome.doubts.get(doubt.measure, 0.0), doubt.value)
 
     def _judge(self) -> Verdict:
         now_ns = self._clock.now_ns()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,10 +27,9 @@ from rich.progress import track
 from rich.table import Table
 
 from tools.lerobot.dataset import Dataset, DatasetError, Episode, episode_numbers
-from tools.lerobot.samples import JOINTS_TOPIC, TARGETS_TOPIC, read_motion
+from tools.lerobot.samples import chosen_episodes, episode_samples, read_motion
 from tools.training.g1_data import CAMERA, future_actions
 from vlad.clock import Clock, SystemClock
-from vlad.messages import Data, Image, JointState, Sample
 from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
 from vlad.policy.policy import Policy
 
@@ -56,7 +55,7 @@ def main(arguments: list[str]) -> None:
         dataset = Dataset(options.dataset)
         bundle = load_bundle(options.bundle)
         policy = Policy(bundle, SystemClock())
-        episodes = _chosen(dataset, bundle, options.episodes)
+        episodes = chosen_episodes(dataset, bundle, options.episodes)
         _require_same_robot(dataset, bundle)
         description = f"{bundle.name}/{bundle.version} on {len(episodes)} episodes"
         shown = track(episodes, description, console=Console(stderr=True), disable=options.json)
@@ -71,7 +70,7 @@ def evaluate(policy: Policy, dataset: Dataset, episode: Episode, clock: Clock) -
     """Run the policy on every frame of one episode. DatasetError where it cannot be read."""
     recorded = future_actions(read_motion(dataset, episode).action)
     chunks, latency_ms = [], []
-    for samples in episode_samples(dataset, episode, clock):
+    for samples in episode_samples(dataset, episode, clock, [CAMERA]):
         chunk = policy.infer(samples)
         chunks.append(chunk.actions)
         latency_ms.append(chunk.inference_ns / 1e6)
@@ -82,22 +81,6 @@ def evaluate(policy: Policy, dataset: Dataset, episode: Episode, clock: Clock) -
         float(np.abs(recorded - recorded[:, :1]).mean()),
         np.array(latency_ms),
     )
-
-
-def episode_samples(dataset: Dataset, episode: Episode, clock: Clock) -> Iterator[Mapping[str, Sample]]:
-    """What a policy would see at each frame: the samples that tools/replay publishes."""
-    motion, names = read_motion(dataset, episode), dataset.names("observation.state")
-    topic = CAMERA.rsplit(".", 1)[-1]
-    for frame, pixels in enumerate(dataset.frames(episode, CAMERA)):
-        data: dict[str, Data] = {
-            topic: Image("rgb8", pixels),
-            JOINTS_TOPIC: JointState(names, position=motion.state[frame]),
-            TARGETS_TOPIC: JointState(
-                names, position=motion.target[frame], velocity=motion.target_velocity[frame]
-            ),
-        }
-        now_ns = clock.now_ns()
-        yield {topic: Sample(topic, frame, now_ns, now_ns, "", item) for topic, item in data.items()}
 
 
 def summary(bundle: Bundle, errors: list[EpisodeErrors]) -> dict[str, object]:
@@ -130,20 +113,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--bundle", type=Path, default=_BUNDLE, help="folder (tools/models/g1/1)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
-
-
-def _chosen(dataset: Dataset, bundle: Bundle, numbers: frozenset[int] | None) -> list[Episode]:
-    trained = set(bundle.manifest.provenance.get("trained_episodes", ()))
-    chosen = [
-        episode
-        for episode in dataset.episodes
-        if (episode.index not in trained if numbers is None else episode.index in numbers)
-    ]
-    if not chosen:
-        present = ", ".join(str(episode.index) for episode in dataset.episodes)
-        raise DatasetError(f"{dataset.folder}: none of its episodes is chosen; "
-                           f"name some of {present} with --episodes")  # fmt: skip
-    return chosen
 
 
 def _require_same_robot(dataset: Dataset, bundle: Bundle) -> None:

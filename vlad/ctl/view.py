@@ -179,11 +179,25 @@ def _policy(policy: Row) -> Text:
     text.append(f"; inference {_pair(policy, 'latency')}; observation to command {_pair(policy, 'age')}")
     if policy.get("collision") is not None:
         text.append(f"; collision {policy['collision']:.0%}")
+    if doubts := policy.get("doubts"):
+        text.append(f"\n{_doubts(doubts)}{'' if policy.get('calibrated') else '; not calibrated'}")
     if policy.get("advice"):
         text.append(f"\n{clean(policy['advice'])}", style="yellow")
     if policy.get("error"):
         text.append(f"\n{clean(policy['error'])}", style="red")
     return text
+
+
+def _doubts(doubts: Mapping[str, Row]) -> str:
+    """How unsure the newest chunk is, and above which values the robot slows down and stops."""
+    said = []
+    for measure, doubt in doubts.items():
+        value, slow, stop = (doubt.get(key) for key in ("value", "slow", "stop"))
+        text = f"{clean(measure)} {'-' if value is None else f'{value:.3g}'}"
+        if slow is not None and stop is not None:
+            text += f" (slows above {slow:.3g}, stops above {stop:.3g})"
+        said.append(text)
+    return ", ".join(said)
 
 
 def _tick(tick: Row) -> Text:

@@ -12,8 +12,10 @@ def _output_shapes(bundle: Bundle) -> dict[str, tuple[int | None, ...]]:
     """What each wanted output must look like; None: as it comes, the sum of several must be right."""
     output = bundle.manifest.output
     width = len(output.names) if len(output.name) == 1 else None
-    shapes: dict[str, tuple[int | None, ...]] = dict.fromkeys(output.name, (1, output.horizon, width))
-    return shapes | dict.fromkeys(output.heads, (1, 1))
+    shapes: dict[str, tuple[int | None, ...]] = dict.fromkeys(
+        output.name, (output.samples, output.horizon, width)
+    )
+    return shapes | dict.fromkeys(output.heads, (output.samples, 1))
 
 
 def _fits(shape: tuple[int | None, ...] | None, wanted: tuple[int | None, ...] | None) -> bool:
@@ -85,7 +87,8 @@ def bad_outputs(outputs: Tensors, bundle: Bundle) -> list[str]:
         where, value = f"{bundle.model}: output {name!r}", outputs[name]
         if not np.isfinite(value).all():
             reasons.append(f"{where}: was not finite when tried out; train or export the model again")
-        elif name in bundle.manifest.output.heads and not 0 <= value.flat[0] <= 1:
-            reasons.append(f"{where}: gave {value.flat[0]:.3g} when tried out; a probability is 0 to 1, "
+        elif name in bundle.manifest.output.heads and not 0 <= value.min() <= value.max() <= 1:
+            worst = value.flat[np.abs(value - 0.5).argmax()]
+            reasons.append(f"{where}: gave {worst:.3g} when tried out; a probability is 0 to 1, "
                            f"end the head with a sigmoid")  # fmt: skip
     return reasons

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vlad.config import SignalSettings
-from vlad.policy.backends import BACKENDS, REMOTE
-from vlad.policy.inputs import INPUT, PrefixInput, SignalInput
+from vlad.policy.backends import BACKENDS, READS_JPEG, REMOTE
+from vlad.policy.inputs import INPUT, NoiseInput, PrefixInput, SignalInput
 from vlad.policy.manifest import SCHEMA, Manifest, Output
 from vlad.policy.toml import plain, write_toml
 from vlad.robot import Robot
@@ -92,7 +92,7 @@ def load_bundle(
         inputs = values.get("inputs")
         for item in inputs if isinstance(inputs, list) else []:
             valid = _valid(INPUT, item)
-            if valid is not None and not isinstance(valid, PrefixInput):
+            if valid is not None and not isinstance(valid, PrefixInput | NoiseInput):
                 reasons += _check_signal(valid, path, signals)
     if reasons or manifest is None:
         raise BundleRefused(reasons)
@@ -176,7 +176,7 @@ def _mistakes(error: ValidationError, path: Path) -> list[str]:
     """One line for each mistake in the manifest."""
     lines = []
     for mistake in error.errors(include_url=False):
-        kinds = {*_SIGNAL_TYPES, "prefix"}
+        kinds = {*_SIGNAL_TYPES, "prefix", "noise"}
         key = ".".join(str(part) for part in mistake["loc"] if part not in kinds)
         where = f"{path}: {key}" if key else f"{path}"
         match mistake["type"]:
@@ -241,6 +241,14 @@ def _check_backend(values: Mapping[str, Any], path: Path) -> list[str]:
         return [f"{path}: backend: {backend!r} is unknown; this vlad has {', '.join(BACKENDS)}"]
     if "model" not in values and backend not in REMOTE:
         return [f"{path}: model: is missing; name the model's file"]
+    if backend not in READS_JPEG:
+        inputs = values.get("inputs")
+        return [
+            f"{path}: input {item.get('name')!r}: encode: models of the backend {backend} take pictures as "
+            f"arrays, not as files; remove encode, and choose a smaller shape if the network is slow"
+            for item in (inputs if isinstance(inputs, list) else [])
+            if isinstance(item, dict) and "encode" in item
+        ]
     return []
 
 

@@ -80,6 +80,7 @@ class Follower:
             values=plan.at(now_ns),
             collision=chunk.collision,
             uncertainty=chunk.uncertainty,
+            doubts=chunk.doubts,
         )
 
     def executed(self, now_ns: int, values: Floats) -> None:

@@ -83,6 +83,7 @@ class ImageInput(Normalised):
     With dtype float32: (1, 3, H, W), (x / 255 - mean) / std. With uint8: (1, H, W, 3), the pixels themselves,
     for policy servers. `crop` is the part that is used, as fractions of the picture. `fit` says what becomes
     of another ratio of height and width: it is stretched, padded with black around it, or cut to its middle.
+    `encode` makes a JPEG file of the pixels, (1,) bytes, for servers that read those.
     """
 
     name: Word
@@ -93,6 +94,9 @@ class ImageInput(Normalised):
     crop: tuple[Finite, Finite, Finite, Finite] = (0, 0, 1, 1)
     """Left, top, right, bottom, 0 to 1."""
     fit: Literal["stretch", "pad", "cut"] = "stretch"
+    encode: Literal["jpeg"] | None = None
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    """Of the JPEG file: 100 is the largest, and nearest to the picture."""
 
     @property
     def history(self) -> int:
@@ -109,6 +113,10 @@ class ImageInput(Normalised):
         reasons = [] if self.dtype == "uint8" else self.mistakes(3)
         if self.dtype == "uint8" and (self.mean or self.std or self.q01 or self.q99):
             reasons.append("a uint8 image is not normalised; remove mean and std, or use float32")
+        if self.encode and (self.dtype != "uint8" or self.history):
+            reasons.append("encode is for a single uint8 picture; remove it, or send the pixels so")
+        if self.encode is None and "quality" in self.model_fields_set:
+            reasons.append('quality is for encode = "jpeg"; add that, or remove it')
         planes = self.dtype == "float32"
         if len(self.shape) not in (4, 5) or self.shape[0] != 1 or self.shape[-3 if planes else -1] != 3:
             form = "[1, 3, H, W]" if planes else "[1, H, W, 3]"
@@ -243,6 +251,18 @@ class PrefixInput(Table):
     length: Word | None = None
 
 
+class NoiseInput(Table):
+    """float32 of any shape: standard normal numbers, new for each inference.
+
+    With the samples of the output along its first axis each sample gets its own: (K, horizon, N), say.
+    """
+
+    name: Word
+    kind: Literal["noise"]
+    shape: Annotated[tuple[Size, ...], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 SignalInput: TypeAlias = ImageInput | LaserInput | CloudInput | OdometryInput | JointInput | InstructionInput
-Input: TypeAlias = Annotated[SignalInput | PrefixInput, Field(discriminator="kind")]
+Input: TypeAlias = Annotated[SignalInput | PrefixInput | NoiseInput, Field(discriminator="kind")]
 INPUT: TypeAdapter[Input] = TypeAdapter(Input)

@@ -14,6 +14,7 @@ from vlad.policy.inputs import (
     TWIST_FIELDS,
     Input,
     InstructionInput,
+    NoiseInput,
     Normalised,
     Positive,
     PrefixInput,
@@ -37,11 +38,13 @@ def _listed(value: object) -> object:
 
 
 class Output(Normalised):
-    """(1, horizon, len(names)) float32; an action is y * std + mean in the units of `kind`.
+    """(samples, horizon, len(names)) float32; an action is y * std + mean in the units of `kind`.
 
     `name` is that of the model's output, or of several, whose columns are put side by side in this order.
-    `collision` and `uncertainty` are names of (1, 1) float32 outputs: the probability that following the
-    chunk ends in a collision, and the policy's own doubt about it, both 0 to 1.
+    `collision` and `uncertainty` are names of (samples, 1) float32 outputs: the probability that following
+    the chunk ends in a collision, and the policy's own doubt about it, both 0 to 1; the largest counts.
+    `samples` answer the same question in one run: one of them is followed, and how far they lie apart says
+    how sure the policy is.
     """
 
     name: Annotated[Words, BeforeValidator(_listed)]
@@ -49,6 +52,7 @@ class Output(Normalised):
     names: Words
     horizon: Annotated[int, Field(ge=1, le=4096)]
     step_s: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+    samples: Annotated[int, Field(ge=1, le=256)] = 1
     collision: Word | None = None
     uncertainty: Word | None = None
 
@@ -101,7 +105,12 @@ class Manifest(Table):
     @property
     def sampled(self) -> tuple[SignalInput, ...]:
         """The inputs that are made from signals."""
-        return tuple(item for item in self.inputs if not isinstance(item, PrefixInput))
+        return tuple(item for item in self.inputs if not isinstance(item, PrefixInput | NoiseInput))
+
+    @property
+    def noises(self) -> tuple[NoiseInput, ...]:
+        """The inputs that are drawn."""
+        return tuple(item for item in self.inputs if isinstance(item, NoiseInput))
 
     @property
     def prefix(self) -> PrefixInput | None:
@@ -112,6 +121,8 @@ class Manifest(Table):
     def _agrees(self) -> Manifest:
         lengths = [self.prefix.length] if self.prefix and self.prefix.length else []
         reasons = repeated("inputs", (*(item.name for item in self.inputs), *lengths)) + self._unfit_prefix()
+        if not self.sampled:
+            reasons.append("inputs has none of a signal; a policy must read a signal")
         named = [("model", self.model)] if self.model else []
         named += [("model of an encoder", encoder.model) for encoder in self.encoders]
         reasons += self._unfit_encoders()
@@ -129,8 +140,8 @@ class Manifest(Table):
     def _unfit_prefix(self) -> list[str]:
         if self.prefix is None:
             return []
-        reasons = [] if self.sampled else ["inputs has a prefix alone; a policy must read a signal"]
-        if len(self.inputs) - len(self.sampled) > 1:
+        reasons = []
+        if sum(isinstance(item, PrefixInput) for item in self.inputs) > 1:
             reasons.append("inputs has more than one prefix")
         _, rows, columns = self.prefix.shape
         if rows > self.output.horizon or columns != len(self.output.names):

@@ -106,6 +106,24 @@ class ImageReader:
         return data.pixels
 
 
+class JpegReader:
+    """(1,): the picture that `ImageReader` makes, as a JPEG file."""
+
+    def __init__(self, spec: ImageInput) -> None:
+        self.buffer = np.array([b""], object)
+        self._pixels = ImageReader(spec)
+        self._options = [cv2.IMWRITE_JPEG_QUALITY, spec.quality]
+        self._encode()
+
+    def read(self, data: Data) -> None:
+        self._pixels.read(data)
+        self._encode()
+
+    def _encode(self) -> None:
+        blue_first = cv2.cvtColor(self._pixels.buffer[0], cv2.COLOR_RGB2BGR)
+        self.buffer[0] = cv2.imencode(".jpg", blue_first, self._options)[1].tobytes()
+
+
 def _tables(spec: ImageInput) -> NDArray[np.float32]:
     levels = np.arange(256)[None] / 255
     mean, std = (np.asarray(row)[:, None] for row in spec.scale())

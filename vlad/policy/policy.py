@@ -25,9 +25,12 @@ from vlad.policy.backends import (
     load_backend,
 )
 from vlad.policy.bundle import Bundle, BundleRefused
+from vlad.policy.calibration import Calibration
+from vlad.policy.confidence import Confidence, choose
 from vlad.policy.encoders import Encoded, Encoder
 from vlad.policy.inputs import ImageInput, InstructionInput
 from vlad.policy.manifest import Output
+from vlad.policy.noise import NoiseReader
 from vlad.policy.prefix import Ahead, Prefix, PrefixReader
 from vlad.policy.preprocess import (
     History,
@@ -55,10 +58,12 @@ class Policy:
         settings: PolicySettings | None = None,
         backend: Backend | None = None,
         cache: Path | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         """Load the model as `settings` say; BundleRefused where it is not what the manifest says.
 
-        `backend` stands in for the one that the manifest names; `cache` is as in Model.
+        `backend` stands in for the one that the manifest names; `cache` is as in Model. `calibration` says
+        how much doubt is too much; None: nobody knows.
         """
         self.bundle = bundle
         self.lost = ""
@@ -82,13 +87,16 @@ class Policy:
         self._seq = 0
         self._mean, self._std = (np.asarray(row, np.float32) for row in manifest.output.scale())
         self._step_ns = round(manifest.output.step_s * NS_PER_S)
+        self.confidence = Confidence(self._step_ns, calibration)
         self._readers = _readers(bundle)
         self._histories = [reader for reader in self._readers if isinstance(reader, History)]
         self._stamp_ns = 0
         self._prefix = PrefixReader(manifest.prefix, manifest.output) if manifest.prefix else None
+        self._noises = {spec.name: NoiseReader(spec) for spec in manifest.noises}
         self._inputs: Tensors = {
             spec.name: reader.buffer for spec, reader in zip(manifest.sampled, self._readers, strict=True)
         } | (self._prefix.tensors if self._prefix else {})
+        self._inputs |= {name: reader.buffer for name, reader in self._noises.items()}
         self._backend = backend or _load(bundle, settings or PolicySettings(), self._inputs, cache)
         try:
             reasons = mismatches(self._backend, self._inputs, bundle)
@@ -160,12 +168,16 @@ class Policy:
             reader.read(samples[spec.signal].data)
         if self._prefix is not None:
             self._prefix.read(prefix)
+        for noise in self._noises.values():
+            noise.draw()
         began_ns = self._clock.now_ns()
         outputs = self._backend.run(self._inputs)
         ready_ns = self._clock.now_ns()
         if reasons := misshapen(outputs, self.bundle):
             raise self._misfit(reasons)
-        actions = _actions(outputs, manifest.output)[0] * self._std + self._mean
+        said, spread = choose(_actions(outputs, manifest.output))
+        instruction, uncertainty = self._instruction(samples), _head(outputs, manifest.output.uncertainty)
+        actions = said * self._std + self._mean
         actions.flags.writeable = False
         self._seq += 1
         return Chunk(
@@ -176,10 +188,11 @@ class Policy:
             kind=manifest.output.kind,
             names=manifest.output.names,
             actions=actions,
-            instruction=self._instruction(samples),
+            instruction=instruction,
             inference_ns=ready_ns - began_ns,
             collision=_head(outputs, manifest.output.collision),
-            uncertainty=_head(outputs, manifest.output.uncertainty),
+            uncertainty=uncertainty,
+            doubts=self.confidence.judge(self._stamp_ns, instruction, said, spread, uncertainty),
         )
 
     def remembered(self) -> dict[str, dict[str, int]]:
@@ -210,13 +223,13 @@ class Policy:
 
 
 def _actions(outputs: Tensors, output: Output) -> Floats:
-    """(1, horizon, len(names)), of one output of the model or of several side by side."""
+    """(samples, horizon, len(names)), of one output of the model or of several side by side."""
     parts = [outputs[name] for name in output.name]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
 def _head(outputs: Tensors, name: str | None) -> float | None:
-    return float(outputs[name].flat[0]) if name else None
+    return float(outputs[name].max()) if name else None
 
 
 def _readers(bundle: Bundle) -> list[Reader]:
@@ -240,6 +253,7 @@ def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path
         shapes={name: array.shape for name, array in inputs.items()},
         cache=cache,
         name=manifest.name,
+        jpeg=frozenset(item.name for item in manifest.inputs if isinstance(item, ImageInput) and item.encode),
     )
     opened: list[Backend] = []
     try:

@@ -24,7 +24,7 @@ from vlad.policy.inputs import (
     OdometryInput,
     SignalInput,
 )
-from vlad.policy.pictures import ImageReader, ObservationError
+from vlad.policy.pictures import ImageReader, JpegReader, ObservationError
 from vlad.policy.tokenizer import InstructionTokenizer
 
 __all__ = ["History", "ObservationError", "Reader", "TokenReader", "instruction_text", "make_reader"]
@@ -49,6 +49,8 @@ class Reader(Protocol):
 def make_reader(spec: SignalInput, folder: Path) -> Reader:
     """The reader for one input of the bundle in `folder`; TokenizerError if its tokenizer cannot be used."""
     match spec:
+        case ImageInput() if spec.encode:
+            return JpegReader(spec)
         case ImageInput():
             return _remembering(ImageReader(spec), spec.history)
         case LaserInput():

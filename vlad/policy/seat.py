@@ -21,6 +21,7 @@ from vlad.config import Settings
 from vlad.messages import Chunk, Sample
 from vlad.policy.backends import BACKENDS, LOCKING, ServerLost
 from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
+from vlad.policy.calibration import read_calibration
 from vlad.policy.inputs import InstructionInput
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Ahead, without_effect
@@ -55,6 +56,7 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     Its files must fit into the memory that it may take, or nothing is loaded; and so must what is taken when
     it has run. One whose server is lost is opened all the same, and says so: `lost`.
     """
+    calibration = read_calibration(settings.paths.state_dir, bundle)
     if reason := without_effect(settings.policy.follow, bundle):
         log.warning("%s", reason)
     computer, process = psutil.virtual_memory(), psutil.Process()
@@ -63,7 +65,8 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
     if files > may_take:
         raise BundleRefused([_too_large(bundle, files, may_take)])
     before = process.memory_info().rss
-    policy = Policy(bundle, clock, settings.policy, cache=settings.paths.state_dir / "cache")
+    cache = settings.paths.state_dir / "cache"
+    policy = Policy(bundle, clock, settings.policy, cache=cache, calibration=calibration)
     try:
         if not policy.lost:
             policy.warm_up()

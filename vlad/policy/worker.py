@@ -12,12 +12,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from math import isfinite
 from queue import SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import PolicySettings
-from vlad.messages import Chunk, Sample
+from vlad.messages import Chunk, Doubt, Sample
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Ahead
 from vlad.policy.preprocess import ObservationError, instruction_text
@@ -79,6 +80,7 @@ class InferenceLoop:
         self._clock = clock
         self._on_chunk = on_chunk
         self._collision: float | None = None
+        self._doubts: tuple[Doubt, ...] = ()
         self._period_ns = NS_PER_S / settings.rate_hz
         self._due_ns = 0.0
         self._used: Sample | None = None
@@ -131,6 +133,8 @@ class InferenceLoop:
             "latency_p99_ms": None if p99 is None else round(p99 / 1e6, 3),
             "bad_observations": self.bad_observations,
             "collision": self._collision,
+            "calibrated": self.policy.confidence.calibration is not None,
+            "doubts": {doubt.measure: _doubt(doubt) for doubt in self._doubts},
             "remembered": self.policy.remembered(),
             "memory_mb": self.policy.memory_mb,
             "advice": self._advice(p50),
@@ -201,7 +205,7 @@ class InferenceLoop:
             self.inferences += 1
             self.latency_ns.add(now_ns - began_ns)
             self._finished.append(now_ns)
-            self._collision = outcome.collision
+            self._collision, self._doubts = outcome.collision, outcome.doubts
             self._chunks.put(outcome)
             self._on_chunk()
         elif isinstance(outcome, ObservationError):
@@ -229,6 +233,12 @@ class InferenceLoop:
         if now_ns - self._logged_ns >= _LOG_EVERY_NS:
             self._logged_ns = now_ns
             log.warning("no inference: %s (%d so far)", self.error, self.bad_observations)
+
+
+def _doubt(doubt: Doubt) -> dict[str, float | None]:
+    """For the status; null: not calibrated, or no number."""
+    values = {"value": doubt.value, "slow": doubt.slow, "stop": doubt.stop}
+    return {name: float(f"{value:.4g}") if isfinite(value) else None for name, value in values.items()}
 
 
 class _Worker:

@@ -15,8 +15,8 @@ SAFE, CAUTION, WARNING, DANGER, EMERGENCY = Level
 REPORT, SLOW, STOP2, STOP1, STOP0, ESTOP = Reaction
 ITSELF, DISARM, RESET, NEVER = Clears
 
-_HALF, _THIRD = 0.5, 0.3
-"""Speed factors of a WARNING and of a DANGER that is met by slowing down."""
+_DOUBT, _HALF, _THIRD = 0.7, 0.5, 0.3
+"""Speed factors of a policy in doubt, of a WARNING and of a DANGER that is met by slowing down."""
 
 _OPERATOR = (
     Fault(
@@ -277,6 +277,18 @@ _ACTION = (
         "uncertain", "The policy doubts its own actions (`safety.uncertainty_threshold`).",
         WARNING, STOP2, ITSELF,
         "Show it something it knows, or give another instruction.",
+        hold_s=0.1, clear_s=0.5, only_armed=True,
+    ),
+    Fault(
+        "low_confidence", "The policy is less sure than in the recordings it was calibrated on.",
+        WARNING, SLOW, ITSELF,
+        "Nothing to mend, unless it happens often: then train it on what it meets here.",
+        clear_s=0.5, factor=_DOUBT, only_armed=True,
+    ),
+    Fault(
+        "no_confidence", "The policy is far less sure than in the recordings it was calibrated on.",
+        WARNING, STOP2, ITSELF,
+        "Show it something it knows, or give another instruction; calibrate it again if it does well.",
         hold_s=0.1, clear_s=0.5, only_armed=True,
     ),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 import io
-import os
-import signal
+import pickle
 import threading
+import zipfile
 from types import SimpleNamespace
 
 import msgpack
@@ -10,13 +10,12 @@ import pytest
 import zmq
 from hypothesis import given
 
-from tests.policy.backends.asking import LARGE, VALUES, asking, free_port, process, spoilt
-from tools.benchmarks.policy_server import GrootServer, pack_groot
-from vlad.policy.backends import BackendError, ServerLost
+from tests.policy.backends.asking import STATE, VALUES, asking, spoilt
+from tools.policy_servers.groot import GrootServer, pack_groot
+from vlad.policy.backends import ServerLost
 from vlad.policy.backends.remote import Refused
 
 PLAN = np.arange(8, dtype=np.float32).reshape(1, 4, 2)
-STATE = np.array([[0.5, -1.0]], np.float32)
 
 
 @pytest.fixture
@@ -84,47 +83,56 @@ def test_the_server_sees_batch_and_time_and_what_it_says_is_the_output(server):
     np.testing.assert_array_equal(answer["hand"], PLAN[..., :1])
 
 
-def test_the_key_is_in_the_question_and_a_wrong_one_is_refused(tmp_path):
-    file = tmp_path / "token"
-    server = GrootServer(lambda seen: {"arm": PLAN}, token="secret")
-    file.write_text("secret\n")
-    with asking("groot", server.address, "arm", token_file=file) as backend:
-        backend.run({"state.arm": STATE})
-    file.write_text("guess")
-    with (
-        asking("groot", server.address, "arm", token_file=file) as backend,
-        pytest.raises(ServerLost, match="the server failed: Unauthorized: Invalid API token; see its"),
-    ):
-        backend.run({"state.arm": STATE})
+def test_a_server_of_n1_5_sees_flat_names_and_its_answer_is_the_actions_themselves():
+    seen = []
+    server = GrootServer(lambda saw: seen.append(saw) or {"action.arm": PLAN}, release="n1.5")
+    inputs = {"video.front": np.zeros((1, 4, 4, 3), np.uint8), "state.arm": STATE}
+    task = {"annotation.human.task_description": np.array(["fold it"], object)}
+    with asking("groot-n1.5", server.address, "action.arm") as backend:
+        answer = backend.run(inputs | task)
     server.close()
+    assert list(seen[0]) == [*inputs, *task]
+    assert seen[0]["video.front"].shape == (1, 1, 4, 4, 3)
+    np.testing.assert_array_equal(seen[0]["state.arm"], STATE[:, None])
+    assert seen[0]["annotation.human.task_description"] == ["fold it"]
+    np.testing.assert_array_equal(answer["action.arm"], PLAN)
 
 
-def test_an_error_of_the_server_is_told_and_the_next_question_is_answered(server):
-    server.answer = lambda seen: {"arm": seen["video"]}
-    with asking("groot", server.address, "arm") as backend:
-        with pytest.raises(ServerLost, match="the server failed: 'video'"):
-            backend.run({"state.arm": STATE})
-        server.answer = lambda seen: {"arm": PLAN}
-        backend.run({"state.arm": STATE})
+@pytest.mark.parametrize(
+    ("backend", "release", "said"),
+    [
+        ("groot", "n1.5", "the server failed: 'state.arm'"),
+        ("groot-n1.5", "n1.6", "get_action() got state.arm"),
+    ],
+)
+def test_a_server_of_another_release_says_so(backend, release, said):
+    server = GrootServer(lambda seen: {"arm": seen["state.arm"]}, release=release)
+    with asking(backend, server.address, "arm") as asked, pytest.raises(ServerLost) as lost:
+        asked.run({"state.arm": STATE})
+    server.close()
+    assert said in str(lost.value)
 
 
-def test_a_late_answer_is_never_taken_for_that_to_a_newer_question(server):
-    late, ready = threading.Event(), threading.Event()
+class Bomb:
+    def __reduce__(self):
+        return pytest.fail, ("a pickle was read",)
 
-    def answer(seen):
-        ready.set()
-        if seen["state"]["arm"][0, 0, 0] == 0:
-            late.wait(20)
-        return {"arm": PLAN + seen["state"]["arm"][0, 0, 0]}
 
-    server.answer = answer
-    with asking("groot", server.address, "arm", timeout_s=2.0) as backend:
-        with pytest.raises(ServerLost, match=r"no answer within 2 s \(policy.server.timeout_s\)"):
-            backend.run({"state.arm": np.zeros((1, 2), np.float32)})
-        assert ready.is_set()
-        late.set()
-        answer_to_one = backend.run({"state.arm": np.ones((1, 2), np.float32)})["arm"]
-    np.testing.assert_array_equal(answer_to_one, PLAN + 1)
+def zipped_pickle():
+    """As torch.save writes it; it gives itself away if it is read."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Bomb()))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("backend", ["groot", "groot-n1.5"])
+@pytest.mark.parametrize("answer", [b"ERROR", zipped_pickle()], ids=["error", "pickle"])
+def test_a_server_that_talks_in_pickles_is_refused_with_the_reason(says, backend, answer):
+    with asking(backend, says(answer), "arm") as asked, pytest.raises(ServerLost) as lost:
+        asked.run({"state.arm": STATE})
+    assert "talks in pickles" in str(lost.value)
+    assert "update Isaac-GR00T there" in str(lost.value)
 
 
 def npy(array, *spoil):
@@ -172,6 +180,15 @@ def test_an_answer_that_is_none_is_refused(says, answer, said):
     assert str(lost.value).startswith(address)
 
 
+def test_an_answer_that_is_no_map_of_actions_is_none_of_n1_5(says):
+    address = says(msgpack.packb([{"action.arm": 1}, {}]))
+    with (
+        asking("groot-n1.5", address, "action.arm") as backend,
+        pytest.raises(ServerLost, match=r"is no map of actions; is it a GR00T server of N1.5\?"),
+    ):
+        backend.run({"state.arm": STATE})
+
+
 def test_an_answer_that_is_no_msgpack_is_refused(says):
     with asking("groot", says(b"\xc1"), "arm") as backend, pytest.raises(ServerLost, match="is not msgpack"):
         backend.run({"state.arm": STATE})
@@ -184,32 +201,6 @@ def test_an_answer_that_is_too_large_is_not_even_received(says):
         pytest.raises(ServerLost, match="no answer within"),
     ):
         backend.run({"state.arm": STATE})
-
-
-@pytest.mark.parametrize("inputs", [{"state.arm": STATE}, {"video.front": LARGE}])
-def test_a_frozen_server_holds_neither_a_question_nor_the_end_up(inputs):
-    with process("groot") as (address, pid), asking("groot", address, "base", timeout_s=2.0) as backend:
-        backend.run({"video.front": np.zeros((1, 4, 4, 3), np.uint8)})
-        os.kill(pid, signal.SIGSTOP)
-        for _ in range(2):
-            with pytest.raises(ServerLost, match="no answer within 2 s"):
-                backend.run(inputs)
-
-
-def test_where_nobody_listens_the_reason_is_told():
-    with (
-        asking("groot", f"tcp://127.0.0.1:{free_port()}", "arm", timeout_s=0.1) as backend,
-        pytest.raises(ServerLost, match="no answer within"),
-    ):
-        backend.run({"state.arm": STATE})
-
-
-def test_the_settings_must_name_a_server_of_this_kind():
-    with (
-        pytest.raises(BackendError, match=r"'ws://h:1'; write address = \"tcp://HOST:PORT\""),
-        asking("groot", "ws://h:1", "arm"),
-    ):
-        pass
 
 
 def read(data):

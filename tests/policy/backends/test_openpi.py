@@ -1,8 +1,4 @@
-import os
-import signal
 import socket
-import ssl
-import subprocess
 import threading
 from types import SimpleNamespace
 
@@ -13,14 +9,13 @@ from hypothesis import given
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
-from tests.policy.backends.asking import LARGE, VALUES, asking, free_port, process, spoilt
-from tools.benchmarks.policy_server import OpenpiServer, pack_openpi, unpack_openpi
-from vlad.policy.backends import BackendError, Model, ServerLost, load_backend
+from tests.policy.backends.asking import STATE, VALUES, asking, spoilt
+from tools.policy_servers.openpi import OpenpiServer, pack_openpi, unpack_openpi
+from vlad.policy.backends import ServerLost
 from vlad.policy.backends.openpi import pack
 from vlad.policy.backends.remote import Refused
 
 PLAN = np.arange(8, dtype=np.float64).reshape(4, 2)
-STATE = np.array([[0.5, -1.0]], np.float32)
 
 
 @pytest.fixture
@@ -90,20 +85,6 @@ def test_a_single_number_is_a_head(server, head):
         assert backend.run({"s": STATE})["collision"].tolist() == [[0.25]]
 
 
-def test_the_key_is_shown_to_the_server_and_a_wrong_one_is_refused(tmp_path):
-    file = tmp_path / "token"
-    server = OpenpiServer(lambda seen: {"actions": PLAN}, token="secret")
-    file.write_text(" secret\n")
-    with asking("openpi", server.address, "actions", token_file=file) as backend:
-        backend.run({"s": STATE})
-    file.write_text("guess")
-    with asking("openpi", server.address, "actions", token_file=file) as backend:
-        with pytest.raises(ServerLost, match="HTTP 401") as lost:
-            backend.run({"s": STATE})
-        assert "guess" not in str(lost.value)
-    server.close()
-
-
 def test_no_other_server_is_asked_where_this_one_leads_to_another(server):
     here = OpenpiServer(lambda seen: {"actions": PLAN}, process_request=redirected_to(server.address))
     with asking("openpi", here.address, "actions") as backend, pytest.raises(ServerLost, match="HTTP 302"):
@@ -121,16 +102,6 @@ def redirected_to(address):
     return answer
 
 
-@pytest.mark.parametrize(
-    ("content", "said"), [(None, "cannot be read"), ("", "must hold"), ("a\nb", "one line")]
-)
-def test_a_file_that_holds_no_key_is_refused(tmp_path, content, said):
-    if content is not None:
-        (tmp_path / "token").write_text(content)
-    with pytest.raises(BackendError, match=said), asking("openpi", "ws://h:1", token_file=tmp_path / "token"):
-        pass
-
-
 def test_a_traceback_of_the_server_is_told_by_its_last_line_and_the_next_question_is_answered(server):
     server.answer = lambda seen: {"actions": seen["camera"]}
     with asking("openpi", server.address, "actions") as backend:
@@ -138,25 +109,6 @@ def test_a_traceback_of_the_server_is_told_by_its_last_line_and_the_next_questio
             backend.run({"s": STATE})
         server.answer = lambda seen: {"actions": PLAN}
         backend.run({"s": STATE})
-
-
-def test_a_late_answer_is_never_taken_for_that_to_a_newer_question(server):
-    late, ready = threading.Event(), threading.Event()
-
-    def answer(seen):
-        ready.set()
-        if seen["s"][0] == 0:
-            late.wait(20)
-        return {"actions": PLAN + seen["s"][0]}
-
-    server.answer = answer
-    with asking("openpi", server.address, "actions", timeout_s=2.0) as backend:
-        with pytest.raises(ServerLost, match=r"no answer within 2 s \(policy.server.timeout_s\)"):
-            backend.run({"s": np.zeros((1, 2), np.float32)})
-        assert ready.is_set()
-        late.set()
-        answer_to_one = backend.run({"s": np.ones((1, 2), np.float32)})["actions"]
-    np.testing.assert_array_equal(answer_to_one, PLAN[None] + 1)
 
 
 def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(sends):
@@ -178,17 +130,6 @@ def test_a_server_that_hangs_up_with_each_answer_is_asked_on_a_new_connection(se
     with asking("openpi", address, "actions") as backend:
         for _ in range(3):
             np.testing.assert_array_equal(backend.run({"s": STATE})["actions"], PLAN[None])
-
-
-def test_a_server_that_was_started_anew_meanwhile_is_asked_without_a_failure():
-    port = free_port()
-    servers = [OpenpiServer(lambda seen: {"actions": PLAN}, port, close_timeout=0.1)]
-    with asking("openpi", servers[0].address, "actions") as backend:
-        backend.run({"s": STATE})
-        servers[0].close()
-        servers.append(OpenpiServer(lambda seen: {"actions": PLAN + 1}, port))
-        np.testing.assert_array_equal(backend.run({"s": STATE})["actions"], PLAN[None] + 1)
-    servers[1].close()
 
 
 def test_pings_of_the_server_are_answered():
@@ -253,69 +194,6 @@ def test_an_answer_in_pieces_is_put_together(sends):
         np.testing.assert_array_equal(backend.run({"s": STATE})["actions"], PLAN[None])
 
 
-def test_where_nobody_listens_the_reason_is_told():
-    with (
-        asking("openpi", f"ws://127.0.0.1:{free_port()}", "actions") as backend,
-        pytest.raises(ServerLost, match="Connection refused; see whether the policy server runs"),
-    ):
-        backend.run({"s": STATE})
-
-
-@pytest.mark.parametrize("inputs", [{"s": STATE}, {"image": LARGE}])
-def test_a_frozen_server_holds_neither_a_question_nor_the_end_up(inputs):
-    with process("openpi") as (address, pid), asking("openpi", address, "actions", timeout_s=1.0) as backend:
-        backend.run({"observation/image": np.zeros((1, 4, 4, 3), np.uint8)})
-        os.kill(pid, signal.SIGSTOP)
-        for _ in range(2):
-            with pytest.raises(ServerLost, match="no answer within 1 s"):
-                backend.run(inputs)
-        backend.close()
-
-
-def certificate(folder, name):
-    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
-    files = folder / f"{name}.pem", folder / f"{name}.key"
-    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-    subprocess.run([*words, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
-    return files
-
-
-def test_a_wss_server_must_be_the_one_that_its_certificate_says(tmp_path):
-    own, key = certificate(tmp_path, "own")
-    other, _ = certificate(tmp_path, "other")
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(own, key)
-    server = OpenpiServer(lambda seen: {"actions": PLAN}, ssl=tls)
-    with asking("openpi", server.address, "actions", ca_file=own) as backend:
-        for _ in range(3):
-            backend.run({"s": STATE})
-        backend.run({"image": LARGE})
-    for ca_file in (other, None):
-        with (
-            asking("openpi", server.address, "actions", ca_file=ca_file) as backend,
-            pytest.raises(ServerLost, match=r"TLS: .*certificate verify failed"),
-        ):
-            backend.run({"s": STATE})
-    server.close()
-    (tmp_path / "none.pem").write_text("nothing")
-    with (
-        pytest.raises(BackendError, match="holds no certificates"),
-        asking("openpi", server.address, ca_file=tmp_path / "none.pem"),
-    ):
-        pass
-
-
-def test_the_settings_must_say_where_the_server_is(tmp_path):
-    with pytest.raises(BackendError, match=r'write \[policy.server\] with address = "ws://HOST:PORT"'):
-        load_backend("openpi", Model(tmp_path, "float32", ("actions",), 1))
-    with (
-        pytest.raises(BackendError, match=r"policy.server.address is 'tcp://h:1'"),
-        asking("openpi", "tcp://h:1"),
-    ):
-        pass
-
-
 GOOD = pack_openpi({"actions": PLAN, "server_timing": {"infer_ms": 1.0}})
 
 
@@ -340,22 +218,6 @@ def test_whatever_is_said_is_read_or_refused(value):
 def test_a_spoilt_answer_is_read_or_refused(data):
     result = read(data)
     assert isinstance(result, str) or result.dtype == np.float32
-
-
-def test_the_test_s_server_is_one_to_the_public_client(server):
-    """It is not installed with vlad, as it asks for NumPy 1: `pip install --no-deps openpi-client`."""
-    client = pytest.importorskip("openpi_client.websocket_client_policy")
-    host, _, port = server.address.rpartition(":")
-    policy = client.WebsocketClientPolicy(host, int(port))
-    assert policy.get_server_metadata() == {"robot": "bench"}
-    observation = {"observation/state": STATE[0], "prompt": "fold it"}
-    reply = policy.infer(observation)
-    np.testing.assert_array_equal(reply["actions"], PLAN)
-    assert reply["server_timing"]["infer_ms"] >= 0
-    np.testing.assert_array_equal(server.seen[0]["observation/state"], STATE[0])
-    server.answer = lambda seen: 1 / 0
-    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        policy.infer(observation)
 
 
 def test_both_ends_write_the_same_bytes():

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from vlad.config import ConfigError, ServerSettings, Settings, load_settings
+from vlad.config import ConfigError, Settings, load_settings
 from vlad.ctl.doctor.finding import Finding
-from vlad.policy.backends import REMOTE
+from vlad.policy.backends import REMOTE, BackendError
+from vlad.policy.backends.remote import read_token
+from vlad.policy.backends.tls import tls_of
 from vlad.policy.bundle import BundleRefused, load_bundle
 from vlad.policy.prefix import without_effect
 from vlad.robot import Robot
+from vlad.server_settings import ServerSettings
 
 _CONNECT_S = 2.0
 
@@ -66,8 +69,14 @@ def check_server(server: ServerSettings | None) -> Iterator[Finding]:
         mend = 'write [policy.server] with address = "SCHEME://HOST:PORT"'
         yield Finding("problem", "policy", "the bundle's model is on a server, which is not set", mend)
         return
-    if server.token_file is not None:
-        yield from _mode(server.token_file, stat.S_IROTH, "everybody may read the server's key", "chmod o-r")
+    for file, what in ((server.token_file, "the server's key"), (server.key_file, "the robot's key")):
+        if file is not None:
+            yield from _mode(file, stat.S_IROTH, f"everybody may read {what}", "chmod o-r")
+    for read in (read_token, tls_of):
+        try:
+            read(server)
+        except BackendError as error:
+            yield Finding("problem", "policy", *str(error).split("; ", 1))
     parts = urlsplit(server.address)
     try:
         socket.create_connection((parts.hostname, parts.port), _CONNECT_S).close()

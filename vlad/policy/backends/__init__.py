@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from vlad.config import ServerSettings
+from vlad.server_settings import ServerSettings
 
 # ONNX Runtime reports what it runs to its maker over the network, from a thread in this process, unless this
 # is set before it is imported. A robot's daemon talks to nobody whom its owner did not name.
@@ -27,12 +27,17 @@ BACKENDS: dict[str, str] = {
     "tensorrt": "vlad.policy.backends.tensorrt",
     "openpi": "vlad.policy.backends.openpi",
     "groot": "vlad.policy.backends.groot",
+    "groot-n1.5": "vlad.policy.backends.groot_n15",
     "kserve": "vlad.policy.backends.kserve",
 }
 """The `backend` of a bundle -> the module that has it."""
 
-REMOTE: frozenset[str] = frozenset({"openpi", "groot", "kserve"})
+REMOTE: frozenset[str] = frozenset({"openpi", "groot", "groot-n1.5", "kserve"})
 """Those of them whose model runs on a server: their bundles have no model file."""
+
+READS_JPEG: frozenset[str] = frozenset({"kserve"})
+"""Those of them that can be sent a picture as a JPEG file. openpi's policies take arrays, and GR00T's servers
+insist on uint8 arrays."""
 
 LOCKING: frozenset[str] = frozenset({"torch"})
 """Those of them that hold Python's lock while they read a model: for each tensor, or for all of the file; a
@@ -87,6 +92,8 @@ class Model:
     """Where the model runs, for the backends in REMOTE; `path` is the bundle's folder then."""
     name: str = ""
     """The bundle's: what a server with several models calls the one to run."""
+    jpeg: frozenset[str] = frozenset()
+    """The inputs that are JPEG files, for the backends in READS_JPEG."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
-"""GR00T policy servers (N1.6, N1.7) over ZeroMQ.
+"""GR00T policy servers over ZeroMQ: N1.6 and N1.7 here, what is otherwise in N1.5 in groot_n15.py.
 
 On the wire: a question and an answer, each one msgpack frame. The question is {"endpoint": "get_action",
 "data": {"observation", "options"}, "api_token"}, the answer the list [actions, info], or {"error": text}. An
 input `video.front` of the bundle is {"video": {"front": ...}} in the observation: pictures uint8
 (1, T, H, W, 3), states float32 (1, T, D), the instruction [[text]]. An output `arm` is the actions' "arm",
 (1, horizon, D) in physical units. An array is {"__ndarray_class__": True, "as_npy": bytes of an .npy file}.
+
+Until September 2025 the servers talked in pickles instead, which are refused: to read one is to run it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -19,14 +23,16 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from vlad.policy.backends import Model, ServerLost, Tensors
+from vlad.policy.backends import Model, Tensors
+from vlad.policy.backends.deadline import Deadline
 from vlad.policy.backends.remote import (
     LARGEST_ANSWER,
-    Deadline,
     Refused,
+    ServerFailed,
     actions,
     array_of,
-    no_answer,
+    last_line,
+    question,
     read_token,
     server_of,
     unpack,
@@ -40,13 +46,27 @@ _NPY = re.compile(
 )
 """The head of an .npy file as NumPy writes it. Its own reader would evaluate what stands there."""
 
+_PICKLE_SAYS = (b"ERROR", b"PK\x03\x04")
+"""What a server that talks in pickles answers to a question that is none, and how its own begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What differs between the releases of the server: what is asked, and where the actions are."""
+
+    backend: str
+    data: Callable[[Tensors], object]
+    actions: Callable[[object], object]
+    """Refused where there are none."""
+
 
 class GrootBackend:
     """A socket to a GR00T server, made when it is needed, and anew after each failure."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, release: Release) -> None:
         """BackendError where the settings do not lead to a server. The server need not be there yet."""
-        self._settings = server_of(model, "groot", ("tcp",))
+        self._settings = server_of(model, release.backend, ("tcp",))
+        self._release = release
         self._outputs = model.outputs
         self._token = read_token(self._settings)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -60,39 +80,29 @@ class GrootBackend:
         self.run(inputs)
 
     def run(self, inputs: Tensors) -> Tensors:
-        """The server's answer; ServerLost where there is none in time, or none that can be used.
-
-        After a failure the socket is thrown away, and with it whatever still comes to it: the answer to an
-        older question is never taken for that to a newer one.
-        """
-        address, deadline, outputs = self._settings.address, Deadline(self._settings.timeout_s), None
-        try:
-            outputs = self._read(self._ask(pack(inputs, self._token), deadline))
-            return outputs
-        except (TimeoutError, zmq.Again) as error:
-            raise no_answer(self._settings) from error
-        except zmq.ZMQError as error:
-            raise ServerLost(f"{address}: {error}; see whether the policy server runs") from error
-        except Refused as error:
-            raise ServerLost(f"{address}: its answer {error}") from error
-        finally:
-            if outputs is None:
-                self._hang_up()
+        """The server's answer; ServerLost where there is none in time, or none that can be used."""
+        with question(self._settings, self._hang_up) as deadline:
+            return self._read(self._ask(pack(self._release.data(inputs), self._token), deadline))
 
     def close(self) -> None:
         self._hang_up()
         self._context.destroy(linger=0)
 
-    def _ask(self, question: bytes, deadline: Deadline) -> bytes:
-        if self._socket is None:
-            self._socket = self._context.socket(zmq.REQ)
-            self._socket.linger = 0
-            self._socket.maxmsgsize = LARGEST_ANSWER
-            self._socket.connect(self._settings.address)
-        self._socket.send(question, zmq.NOBLOCK)
-        if not self._socket.poll(math.ceil(deadline.left_s() * 1000)):
-            raise TimeoutError
-        return self._socket.recv(zmq.NOBLOCK)
+    def _ask(self, asked: bytes, deadline: Deadline) -> bytes:
+        try:
+            if self._socket is None:
+                self._socket = self._context.socket(zmq.REQ)
+                self._socket.linger = 0
+                self._socket.maxmsgsize = LARGEST_ANSWER
+                self._socket.connect(self._settings.address)
+            self._socket.send(asked, zmq.NOBLOCK)
+            if not self._socket.poll(math.ceil(deadline.left_s() * 1000)):
+                raise TimeoutError
+            return self._socket.recv(zmq.NOBLOCK)
+        except zmq.Again as error:
+            raise TimeoutError from error
+        except zmq.ZMQError as error:
+            raise ConnectionError(str(error)) from error
 
     def _hang_up(self) -> None:
         if self._socket is not None:
@@ -100,37 +110,54 @@ class GrootBackend:
             self._socket = None
 
     def _read(self, answer: bytes) -> Tensors:
+        if answer.startswith(_PICKLE_SAYS):
+            raise Refused(
+                "is that of a server that talks in pickles, as GR00T's did before September 2025; whoever "
+                "reads those runs what is in them: update Isaac-GR00T there"
+            )
         reply = unpack(answer)
         if isinstance(reply, dict) and "error" in reply:
-            said = str(reply["error"]).strip().rpartition("\n")[2]
-            raise ServerLost(f"{self._settings.address}: the server failed: {said}; see its log")
-        if not isinstance(reply, list) or not reply:
-            raise Refused("is not [actions, info]; is it a GR00T server, N1.6 or newer?")
-        return {name: actions(_one(_array(wanted(reply[0], name)))) for name in self._outputs}
+            raise ServerFailed(last_line(str(reply["error"])))
+        found = self._release.actions(reply)
+        return {name: actions(_one(_array(wanted(found, name)))) for name in self._outputs}
 
 
 def load(model: Model) -> GrootBackend:
     """Get ready to ask a server; BackendError where the settings name none."""
-    return GrootBackend(model)
+    return GrootBackend(model, N16)
 
 
-def pack(inputs: Tensors, token: str) -> bytes:
-    """The question: each input under its kind and name, with a batch and a time axis."""
-    observation: dict[str, Any] = {}
-    for name, array in inputs.items():
-        kind, dot, key = name.partition(".")
-        if dot:
-            observation.setdefault(kind, {})[key] = _packed(array)
-        else:
-            observation[name] = _packed(array)
-    question = {"endpoint": "get_action", "data": {"observation": observation, "options": None}}
+def pack(data: object, token: str) -> bytes:
+    """The question for an action."""
+    question = {"endpoint": "get_action", "data": data}
     return bytes(msgpack.packb(question | ({"api_token": token} if token else {})))
 
 
-def _packed(array: NDArray[Any]) -> object:
-    """An input with a time axis; a text as it is."""
-    if array.dtype == object:
-        return [[str(text)] for text in array]
+def _nested(inputs: Tensors) -> object:
+    """Each input under its kind and name, with a batch and a time axis."""
+    observation: dict[str, Any] = {}
+    for name, array in inputs.items():
+        kind, dot, key = name.partition(".")
+        value = [[str(text)] for text in array] if array.dtype == object else packed(array)
+        if dot:
+            observation.setdefault(kind, {})[key] = value
+        else:
+            observation[name] = value
+    return {"observation": observation, "options": None}
+
+
+def _first(reply: object) -> object:
+    if not isinstance(reply, list) or not reply:
+        raise Refused("is not [actions, info]; is it a GR00T server, N1.6 or newer?")
+    return reply[0]
+
+
+N16 = Release("groot", _nested, _first)
+"""N1.7 is the same."""
+
+
+def packed(array: NDArray[Any]) -> object:
+    """An input of numbers, with a time axis."""
     timed = array if array.ndim in (3, 5) else array[:, None]
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(timed))

@@ -2,10 +2,10 @@
 Server, and what is served by it with KServe or Ray Serve.
 
 The model on the server is that of the bundle's name, and of the version that the server prefers; an address
-with a path says otherwise: http://HOST:PORT/v2/models/NAME/versions/V, or the same behind grpc://. Inputs and
-outputs have the bundle's names, and the batch axis of 1. gRPC packs all numbers as they are; over HTTP only
-servers with the extension "binary_tensor_data" take them so, and others as text, which costs tens of
-milliseconds a picture.
+with a path says otherwise: http://HOST:PORT/v2/models/NAME/versions/V, or the same behind grpc://, https://
+or grpcs://. Inputs and outputs have the bundle's names, and the batch axis of 1. gRPC packs all numbers as
+they are; over HTTP only servers with the extension "binary_tensor_data" take them so, and others as text,
+which costs tens of milliseconds a picture.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from vlad.config import ServerSettings
-from vlad.policy.backends import BackendError, Description, Model, ServerLost, Tensors, TensorSpec
+import numpy as np
+from numpy.typing import NDArray
+
+from vlad.policy.backends import BackendError, Description, Model, Tensors, TensorSpec
 from vlad.policy.backends.kserve_http import HttpLink
-from vlad.policy.backends.kserve_tensors import Link, Place, ServerFailed
-from vlad.policy.backends.remote import Deadline, Refused, no_answer, read_token, server_of
+from vlad.policy.backends.kserve_tensors import Link, Place
+from vlad.policy.backends.remote import question, read_token, server_of
+from vlad.policy.backends.tls import tls_of
+from vlad.server_settings import ServerSettings
 
 _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/?")
 
-_T = TypeVar("_T")
+_Shaped: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 class KserveBackend:
@@ -32,25 +36,24 @@ class KserveBackend:
 
     def __init__(self, model: Model) -> None:
         """BackendError where the settings do not lead to a server. The server need not be there yet."""
-        self._settings = server_of(model, "kserve", ("http", "grpc"))
+        self._settings = server_of(model, "kserve", ("http", "https", "grpc", "grpcs"))
         self._outputs = model.outputs
         self._link = _link(self._settings, place_of(self._settings.address, model.name))
-        self._axes: dict[str, int] = {}
-        """So many axes the server's model wants its texts with."""
+        self._jpeg = model.jpeg
+        self._shaped: dict[str, _Shaped] = {}
+        """What the server's model wants of those texts and files that it does not want as (1,) BYTES."""
 
     def describe(self) -> Description:
         """What the server says of its model; ServerLost where it is not there.
 
-        A text has as many axes as the model wants, so those are not compared.
+        A text or file can be sent as the model wants it, so that is not compared.
         """
-        said = self._ask(lambda deadline: self._link.metadata(deadline))
-        texts = {
-            name: spec.shape
-            for name, spec in said.inputs.items()
-            if spec.dtype == "object" and spec.shape is not None and {*spec.shape} <= {1, None}
-        }
-        self._axes = {name: len(shape) for name, shape in texts.items()}
-        return replace(said, inputs={**said.inputs, **dict.fromkeys(texts, TensorSpec("object", (1,)))})
+        with question(self._settings, self._link.close) as deadline:
+            said = self._link.metadata(deadline)
+        found = {name: _shaped(spec, name in self._jpeg) for name, spec in said.inputs.items()}
+        self._shaped = {name: shaped for name, shaped in found.items() if shaped is not None}
+        alike = dict.fromkeys(self._shaped, TensorSpec("object", (1,)))
+        return replace(said, inputs={**said.inputs, **alike})
 
     def warm_up(self, inputs: Tensors) -> None:
         self.run(inputs)
@@ -58,36 +61,32 @@ class KserveBackend:
     def run(self, inputs: Tensors) -> Tensors:
         """The server's answer; ServerLost where there is none in time, or none that can be used."""
         shaped = {
-            name: array.reshape((1,) * self._axes[name]) if name in self._axes else array
+            name: self._shaped[name](array) if name in self._shaped else array
             for name, array in inputs.items()
         }
-        return self._ask(lambda deadline: self._link.infer(shaped, self._outputs, deadline))
+        with question(self._settings, self._link.close) as deadline:
+            return self._link.infer(shaped, self._outputs, deadline)
 
     def close(self) -> None:
         self._link.close()
 
-    def _ask(self, question: Callable[[Deadline], _T]) -> _T:
-        """Ask under a deadline.
 
-        After a failure the connection is thrown away, and with it whatever still comes over it: the answer to
-        an older question is never taken for that to a newer one.
-        """
-        address, answer = self._settings.address, None
-        try:
-            answer = question(Deadline(self._settings.timeout_s))
-            return answer
-        except TimeoutError as error:
-            raise no_answer(self._settings) from error
-        except OSError as error:
-            said = error.strerror or error
-            raise ServerLost(f"{address}: {said}; see whether the policy server runs") from error
-        except Refused as error:
-            raise ServerLost(f"{address}: its answer {error}") from error
-        except ServerFailed as error:
-            raise ServerLost(f"{address}: the server failed: {error}; see its log") from error
-        finally:
-            if answer is None:
-                self.close()
+def _shaped(spec: TensorSpec, is_jpeg: bool) -> _Shaped | None:
+    """How a text or a JPEG file, (1,), is made what the server says of the input; None: it cannot be.
+
+    Texts are BYTES with any number of axes. A file is that too where the model decodes it, or for Triton's
+    DALI uint8 (1, N); for an input of pixels, (1, H, W, 3), OpenVINO Model Server decodes BYTES (1,).
+    """
+    if spec.shape is None:
+        return None
+    axes, ones = len(spec.shape), {*spec.shape} <= {1, None}
+    if spec.dtype == "object" and ones:
+        return lambda array: array.reshape((1,) * axes)
+    if is_jpeg and spec.dtype == "uint8" and ones and spec.shape[-1:] == (None,):
+        return lambda array: np.frombuffer(array[0], np.uint8).reshape((1,) * (axes - 1) + (-1,))
+    if is_jpeg and spec.dtype != "object" and axes == 4 and spec.shape[3] in (3, None):
+        return lambda array: array
+    return None
 
 
 def load(model: Model) -> KserveBackend:
@@ -109,10 +108,10 @@ def place_of(address: str, name: str) -> Place:
 
 
 def _link(settings: ServerSettings, place: Place) -> Link:
-    token = read_token(settings)
-    if settings.address.startswith("http:"):
-        return HttpLink(place, token)
+    token, tls = read_token(settings), tls_of(settings)
+    if settings.address.startswith("http"):
+        return HttpLink(place, token, tls)
     # Only here: over HTTP it works without these packages.
     from vlad.policy.backends.kserve_grpc import GrpcLink
 
-    return GrpcLink(place, token, settings.timeout_s)
+    return GrpcLink(place, token, settings)

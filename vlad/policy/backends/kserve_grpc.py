@@ -23,16 +23,11 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from vlad.policy.backends import Description, Tensors
-from vlad.policy.backends.kserve_tensors import (
-    Place,
-    ServerFailed,
-    datatype,
-    numbers,
-    pack,
-    spec,
-    unpack,
-)
-from vlad.policy.backends.remote import LARGEST_ANSWER, Deadline, Refused, wanted
+from vlad.policy.backends.deadline import Deadline
+from vlad.policy.backends.kserve_tensors import Bytes, Place, datatype, numbers, pack, spec, unpack
+from vlad.policy.backends.remote import LARGEST_ANSWER, Refused, ServerFailed, wanted
+from vlad.policy.backends.tls import trusted
+from vlad.server_settings import ServerSettings
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _OPTIONS = (
@@ -44,6 +39,9 @@ _OPTIONS = (
     # Else a new channel would take over the connection of the one that was thrown away.
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+_RAW_INPUT = b"\x3a"
+"""Field 7 of ModelInferRequest, bytes: 7 << 3 | 2."""
 
 _MESSAGES: dict[str, list[tuple[int, str, str]]] = {
     "ModelMetadataRequest": [(1, "name", "string"), (2, "version", "string")],
@@ -70,7 +68,6 @@ _MESSAGES: dict[str, list[tuple[int, str, str]]] = {
         (2, "model_version", "string"),
         (5, "inputs", "InferTensor*"),
         (6, "outputs", "InferRequestedOutputTensor*"),
-        (7, "raw_input_contents", "bytes*"),
     ],
     "ModelInferResponse": [(5, "outputs", "InferTensor*"), (6, "raw_output_contents", "bytes*")],
 }
@@ -119,15 +116,16 @@ _CLASSES = _classes()
 class GrpcLink:
     """A channel that is kept from one question to the next."""
 
-    def __init__(self, place: Place, token: str, timeout_s: float) -> None:
+    def __init__(self, place: Place, token: str, settings: ServerSettings) -> None:
         self._place = place
-        self._options = (*_OPTIONS, ("grpc.keepalive_timeout_ms", math.ceil(timeout_s * 1000)))
+        self._options = (*_OPTIONS, ("grpc.keepalive_timeout_ms", math.ceil(settings.timeout_s * 1000)))
+        self._credentials = _credentials(settings) if settings.is_secure else None
         self._headers = (("authorization", f"Bearer {token}"),) if token else ()
         self._channel: Any = None
 
     def metadata(self, deadline: Deadline) -> Description:
-        question = _CLASSES["ModelMetadataRequest"](name=self._place.model, version=self._place.version)
-        reply = self._ask("ModelMetadata", question, deadline)
+        asked = _CLASSES["ModelMetadataRequest"](name=self._place.model, version=self._place.version)
+        reply = self._ask("ModelMetadata", asked.SerializeToString(), deadline)
         inputs, outputs = (
             {row.name: spec(row.datatype, row.shape) for row in rows}
             for rows in (reply.inputs, reply.outputs)
@@ -135,27 +133,24 @@ class GrpcLink:
         return Description(inputs, outputs, self._place.authority)
 
     def infer(self, inputs: Tensors, outputs: tuple[str, ...], deadline: Deadline) -> Tensors:
-        question = _CLASSES["ModelInferRequest"](
-            model_name=self._place.model, model_version=self._place.version
-        )
-        for name, array in inputs.items():
-            question.inputs.add(name=name, datatype=datatype(array), shape=array.shape)
-            question.raw_input_contents.append(bytes(pack(array)))
-        for name in outputs:
-            question.outputs.add(name=name)
-        return read(self._ask("ModelInfer", question, deadline), outputs)
+        return read(self._ask("ModelInfer", question(self._place, inputs, outputs), deadline), outputs)
 
     def close(self) -> None:
         if self._channel is not None:
             threading.Thread(target=self._channel.close, name="grpc close", daemon=True).start()
             self._channel = None
 
-    def _ask(self, method: str, question: Any, deadline: Deadline) -> Any:
+    def _ask(self, method: str, asked: bytes, deadline: Deadline) -> Any:
         if self._channel is None:
-            self._channel = grpc.insecure_channel(self._place.authority, self._options)
+            where, options, credentials = self._place.authority, self._options, self._credentials
+            self._channel = (
+                grpc.secure_channel(where, credentials, options)
+                if credentials
+                else grpc.insecure_channel(where, options)
+            )
         try:
             call = self._channel.unary_unary(_SERVICE + method).future(
-                question.SerializeToString(), timeout=deadline.left_s(), metadata=self._headers
+                asked, timeout=deadline.left_s(), metadata=self._headers
             )
             data = call.result(timeout=deadline.left_s())
         except grpc.FutureTimeoutError as error:
@@ -169,6 +164,41 @@ class GrpcLink:
                 case code:
                     raise ServerFailed(f"{code.name}: {error.details()}") from error
         return parsed(f"{method}Response", data)
+
+
+def _credentials(settings: ServerSettings) -> Any:
+    """What gRPC checks the server's certificate with, and shows; the files have been found to be good."""
+    key, certificate = (
+        file.read_bytes() if file else None for file in (settings.key_file, settings.certificate_file)
+    )
+    return grpc.ssl_channel_credentials(trusted(settings), key, certificate)
+
+
+def question(place: Place, inputs: Tensors, outputs: tuple[str, ...]) -> bytes:
+    """The ModelInferRequest that asks for these outputs.
+
+    Its last field, raw_input_contents, is put behind what protobuf writes, in the same form: of a picture
+    protobuf makes several copies, which takes milliseconds.
+    """
+    asked = _CLASSES["ModelInferRequest"](model_name=place.model, model_version=place.version)
+    for name, array in inputs.items():
+        asked.inputs.add(name=name, datatype=datatype(array), shape=array.shape)
+    for name in outputs:
+        asked.outputs.add(name=name)
+    parts: list[Bytes] = [asked.SerializeToString()]
+    for array in inputs.values():
+        data = pack(array)
+        parts += [_RAW_INPUT, _varint(len(data)), data]
+    return b"".join(parts)
+
+
+def _varint(value: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, the lowest first; the eighth bit: more follow."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
 
 
 def parsed(name: str, data: bytes) -> Any:

@@ -16,6 +16,7 @@ import io
 import json
 import re
 import socket
+import ssl
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from typing import Any
 from urllib.parse import quote
@@ -23,28 +24,22 @@ from urllib.parse import quote
 from numpy.typing import NDArray
 
 from vlad.policy.backends import Description, Tensors, TensorSpec
-from vlad.policy.backends.kserve_tensors import (
-    Bytes,
-    Place,
-    ServerFailed,
-    datatype,
-    numbers,
-    pack,
-    spec,
-    unpack,
-)
-from vlad.policy.backends.remote import LARGEST_ANSWER, Deadline, Refused, wanted
+from vlad.policy.backends.deadline import Deadline
+from vlad.policy.backends.kserve_tensors import Bytes, Place, datatype, numbers, pack, spec, unpack
+from vlad.policy.backends.remote import LARGEST_ANSWER, Refused, ServerFailed, last_line, wanted
+from vlad.policy.backends.sockets import connect
 
-_HEAD_LENGTH = "Inference-Header-Content-Length"
+HEAD_LENGTH = "Inference-Header-Content-Length"
 
 
 class HttpLink:
     """A connection that is kept from one question to the next."""
 
-    def __init__(self, place: Place, token: str) -> None:
+    def __init__(self, place: Place, token: str, tls: ssl.SSLContext | None) -> None:
         version = f"/versions/{quote(place.version, safe='')}" if place.version else ""
         self._path = f"/v2/models/{quote(place.model, safe='')}{version}"
         self._place = place
+        self._tls = tls
         self._headers = {"Host": place.authority} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._socket: socket.socket | None = None
         self._binary: bool | None = None
@@ -57,10 +52,12 @@ class HttpLink:
     def infer(self, inputs: Tensors, outputs: tuple[str, ...], deadline: Deadline) -> Tensors:
         if self._binary is None:
             self._binary = self._takes_bytes(deadline)
+        if not self._binary and any(isinstance(array.flat[0], bytes) for array in inputs.values()):
+            raise Refused("to what it can do lacks binary_tensor_data, without which it can be sent no JPEG")
         parts = question(inputs, outputs, self._binary)
         headers = {"Content-Type": "application/json"}
         if self._binary:
-            headers = {"Content-Type": "application/octet-stream", _HEAD_LENGTH: str(len(parts[0]))}
+            headers = {"Content-Type": "application/octet-stream", HEAD_LENGTH: str(len(parts[0]))}
         return read(*self._ask("POST", f"{self._path}/infer", headers, parts, deadline), outputs)
 
     def close(self) -> None:
@@ -85,7 +82,7 @@ class HttpLink:
         was_kept = self._socket is not None
         try:
             return self._exchange(method, path, headers, parts, deadline)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             if not was_kept:
                 raise
             self._hang_up()
@@ -115,16 +112,14 @@ class HttpLink:
             self._hang_up()
         if answer.status != 200:
             raise ServerFailed(_complaint(data, f"{answer.status} {answer.reason}"))
-        return answer.getheader(_HEAD_LENGTH), data
+        return answer.getheader(HEAD_LENGTH), data
 
     def _connected(self, deadline: Deadline) -> socket.socket:
         """The connection, if it still stands and nothing waits on it; else a new one."""
         if self._socket is not None and not _is_quiet(self._socket):
             self._hang_up()
         if self._socket is None:
-            where = (self._place.host, self._place.port)
-            self._socket = socket.create_connection(where, deadline.left_s())
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket = connect(self._place.host, self._place.port, self._tls, deadline)
         return self._socket
 
     def _hang_up(self) -> None:
@@ -172,7 +167,7 @@ def question(inputs: Tensors, outputs: tuple[str, ...], binary: bool) -> list[By
 def read(head_length: str | None, data: bytes, outputs: tuple[str, ...]) -> Tensors:
     """Those outputs from an answer to `question`, as numbers in the JSON or as bytes behind it."""
     if head_length is not None and not re.fullmatch("[0-9]{1,9}", head_length):
-        raise Refused(f"has a header {_HEAD_LENGTH} of {head_length!r:.40}")
+        raise Refused(f"has a header {HEAD_LENGTH} of {head_length!r:.40}")
     at = len(data) if head_length is None else int(head_length)
     found: dict[str, tuple[dict[str, Any], Bytes | None]] = {}
     rest = memoryview(data)[at:]
@@ -222,15 +217,15 @@ def _complaint(data: bytes, status: str) -> str:
         said = _json(data).get("error")
     except Refused:
         said = None
-    return said.strip().rpartition("\n")[2][:500] if isinstance(said, str) and said.strip() else status
+    return last_line(said)[:500] if isinstance(said, str) and said.strip() else status
 
 
 def _is_quiet(connection: socket.socket) -> bool:
     """Whether the connection stands and nothing waits: what the server said unasked is nobody's answer."""
     try:
         connection.settimeout(0)
-        connection.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
+        connection.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
         return True
     except OSError:
         return False

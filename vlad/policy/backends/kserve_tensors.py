@@ -1,7 +1,7 @@
 """Tensors as the Open Inference Protocol names and packs them, the same over HTTP and gRPC.
 
-A tensor is a name, a datatype, a shape, and its bytes, row-major and little-endian. A text is of datatype
-BYTES: each element is its length (4 bytes) and UTF-8.
+A tensor is a name, a datatype, a shape, and its bytes, row-major and little-endian. Texts and files are of
+datatype BYTES: each element is its length (4 bytes) and its own bytes, those of a text in UTF-8.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlad.policy.backends import Description, Tensors, TensorSpec
-from vlad.policy.backends.remote import Deadline, Refused, array_of
+from vlad.policy.backends.deadline import Deadline
+from vlad.policy.backends.remote import Refused, array_of
 
 Bytes: TypeAlias = bytes | memoryview
 
@@ -74,12 +75,8 @@ class Link(Protocol):
         ...
 
 
-class ServerFailed(Exception):  # noqa: N818 - what the server says of itself
-    """The server answers that it cannot do what was asked; the message is the server's."""
-
-
 def datatype(array: NDArray[Any]) -> str:
-    """What the protocol calls the type of an input; an array of objects has texts."""
+    """What the protocol calls the type of an input; an array of objects has texts or files."""
     return TEXT if array.dtype == object else _DATATYPES[array.dtype.str]
 
 
@@ -87,8 +84,8 @@ def pack(array: NDArray[Any]) -> Bytes:
     """An input's bytes on the wire; of numbers without a copy."""
     if array.dtype != object:
         return array.data.cast("B")
-    texts = [str(text).encode() for text in array.flat]
-    return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    elements = [item if isinstance(item, bytes) else str(item).encode() for item in array.flat]
+    return b"".join(struct.pack("<I", len(element)) + element for element in elements)
 
 
 def unpack(data: object, kind: object, shape: object) -> NDArray[Any]:

@@ -8,7 +8,6 @@ keys b"__ndarray__", b"data", b"dtype" and b"shape", a number one with b"__npgen
 
 from __future__ import annotations
 
-import ssl
 from typing import Any
 
 import msgpack
@@ -17,20 +16,22 @@ from numpy.typing import NDArray
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
-from vlad.config import ServerSettings
-from vlad.policy.backends import BackendError, Model, ServerLost, Tensors
+from vlad.policy.backends import BackendError, Model, Tensors
+from vlad.policy.backends.deadline import Deadline
 from vlad.policy.backends.remote import (
-    Deadline,
     Refused,
+    ServerFailed,
     actions,
     array_of,
-    no_answer,
+    last_line,
+    question,
     read_token,
     server_of,
     unpack,
     wanted,
 )
-from vlad.policy.backends.websocket import ConnectionLost, WebSocket
+from vlad.policy.backends.tls import tls_of
+from vlad.policy.backends.websocket import WebSocket
 
 
 class OpenpiBackend:
@@ -42,7 +43,11 @@ class OpenpiBackend:
         self._outputs = model.outputs
         token = read_token(self._settings)
         self._headers = {"Authorization": f"Api-Key {token}"} if token else {}
-        self._tls = _tls(self._settings)
+        self._tls = tls_of(self._settings)
+        try:
+            parse_uri(self._settings.address)
+        except InvalidURI as error:
+            raise BackendError(f"policy.server.address: {error}") from error
         self._link: WebSocket | None = None
 
     def describe(self) -> None:
@@ -53,26 +58,11 @@ class OpenpiBackend:
         self.run(inputs)
 
     def run(self, inputs: Tensors) -> Tensors:
-        """The server's answer; ServerLost where there is none in time, or none that can be used.
-
-        After a failure the connection is thrown away, and with it whatever still comes over it: the answer to
-        an older question is never taken for that to a newer one.
-        """
-        address, deadline, outputs = self._settings.address, Deadline(self._settings.timeout_s), None
-        try:
+        """The server's answer; ServerLost where there is none in time, or none that can be used."""
+        with question(self._settings, self.close) as deadline:
             link = self._connected(deadline)
             link.send(pack(inputs), deadline)
-            outputs = self._read(link.receive(deadline))
-            return outputs
-        except TimeoutError as error:
-            raise no_answer(self._settings) from error
-        except ConnectionLost as error:
-            raise ServerLost(f"{address}: {error}; see whether the policy server runs") from error
-        except Refused as error:
-            raise ServerLost(f"{address}: its answer {error}") from error
-        finally:
-            if outputs is None:
-                self.close()
+            return self._read(link.receive(deadline))
 
     def close(self) -> None:
         if self._link is not None:
@@ -92,8 +82,7 @@ class OpenpiBackend:
 
     def _read(self, answer: bytes | str) -> Tensors:
         if isinstance(answer, str):
-            last = answer.strip().rpartition("\n")[2]
-            raise ServerLost(f"{self._settings.address}: the server failed: {last}; see its log")
+            raise ServerFailed(last_line(answer))
         reply = unpack(answer)
         return {name: actions(_array(wanted(reply, name))) for name in self._outputs}
 
@@ -101,20 +90,6 @@ class OpenpiBackend:
 def load(model: Model) -> OpenpiBackend:
     """Get ready to ask a server; BackendError where the settings name none."""
     return OpenpiBackend(model)
-
-
-def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
-    """What checks the server's certificate, for wss://."""
-    try:
-        if not parse_uri(settings.address).secure:
-            return None
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except InvalidURI as error:
-        raise BackendError(f"policy.server.address: {error}") from error
-    except OSError as error:
-        raise BackendError(
-            f"{settings.ca_file}: holds no certificates ({error}); policy.server.ca_file names a PEM file"
-        ) from error
 
 
 def pack(inputs: Tensors) -> bytes:

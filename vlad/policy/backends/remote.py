@@ -1,4 +1,4 @@
-"""What the policy servers' backends share: where the server is, deadlines, and numbers from the network.
+"""What the policy servers' backends share: where the server is, questions to it, numbers from the network.
 
 Nothing that a server sends is believed. An array is a type, a shape and bytes, and all three are checked
 before any memory is taken; nothing is ever unpickled or evaluated.
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 import re
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from vlad.config import ServerSettings
 from vlad.policy.backends import BackendError, Model, ServerLost
+from vlad.policy.backends.deadline import Deadline
+from vlad.policy.backends.tls import unreachable
+from vlad.server_settings import ServerSettings
 
 LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes. A chunk has some thousand numbers; this leaves room for what a server may add to it."""
@@ -32,18 +34,8 @@ class Refused(ValueError):  # noqa: N818 - says of the answer what the reader of
     """An answer, or a part of it, is not what the protocol says."""
 
 
-class Deadline:
-    """A moment by which a whole call must be over, however many steps it has."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._end_s = time.monotonic() + timeout_s
-
-    def left_s(self) -> float:
-        """Seconds that are left, more than none; TimeoutError when there are none."""
-        left_s = self._end_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        return left_s
+class ServerFailed(Exception):  # noqa: N818 - what the server says of itself
+    """The server answers that it cannot do what was asked; the message is the server's."""
 
 
 def server_of(model: Model, backend: str, schemes: tuple[str, ...]) -> ServerSettings:
@@ -77,12 +69,35 @@ def read_token(settings: ServerSettings) -> str:
     return token
 
 
-def no_answer(settings: ServerSettings) -> ServerLost:
-    """What to say of a server that took too long."""
-    return ServerLost(
-        f"{settings.address}: no answer within {settings.timeout_s:g} s (policy.server.timeout_s); see "
-        f"whether the policy server and the network to it are well"
-    )
+@contextmanager
+def question(settings: ServerSettings, hang_up: Callable[[], None]) -> Iterator[Deadline]:
+    """Ask the server within this, and before the deadline: ServerLost says why nothing came of it.
+
+    After a failure the connection is thrown away, and with it whatever still comes over it: the answer to an
+    older question is never taken for that to a newer one.
+    """
+    address = settings.address
+    with ExitStack() as failing:
+        failing.callback(hang_up)
+        try:
+            yield Deadline(settings.timeout_s)
+        except TimeoutError as error:
+            raise ServerLost(
+                f"{address}: no answer within {settings.timeout_s:g} s (policy.server.timeout_s); see "
+                f"whether the policy server and the network to it are well"
+            ) from error
+        except OSError as error:
+            raise unreachable(settings, error.strerror or error) from error
+        except Refused as error:
+            raise ServerLost(f"{address}: its answer {error}") from error
+        except ServerFailed as error:
+            raise ServerLost(f"{address}: the server failed: {error}; see its log") from error
+        failing.pop_all()
+
+
+def last_line(text: str) -> str:
+    """What a traceback comes to."""
+    return text.strip().rpartition("\n")[2]
 
 
 def unpack(data: bytes) -> Any:

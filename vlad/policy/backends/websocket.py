@@ -7,7 +7,6 @@ is no thread either, which spares two switches a call.
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections import deque
 from contextlib import ExitStack, suppress
@@ -18,12 +17,14 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
-from vlad.policy.backends.remote import LARGEST_ANSWER, Deadline
+from vlad.policy.backends.deadline import Deadline
+from vlad.policy.backends.remote import LARGEST_ANSWER
+from vlad.policy.backends.sockets import connect
 
 _PIECE = 256 * 1024
 
 
-class ConnectionLost(Exception):  # noqa: N818 - a state, not a defect of ours
+class ConnectionLost(ConnectionError):  # noqa: N818 - a state, not a defect of ours
     """The connection is gone, or what comes over it is no WebSocket; the message says why."""
 
 
@@ -40,16 +41,13 @@ class WebSocket:
         self._parts: list[bytes] = []
         self._is_text = self._open = False
         try:
-            self._socket = socket.create_connection((uri.host, uri.port), deadline.left_s())
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket = connect(uri.host, uri.port, tls, deadline)
         except TimeoutError:
             raise
         except OSError as error:
             raise ConnectionLost(error.strerror or str(error)) from error
         with ExitStack() as failing:
-            failing.callback(lambda: self._socket.close())
-            if tls is not None:
-                self._secure(tls, uri.host, deadline)
+            failing.callback(self._socket.close)
             request = self._protocol.connect()
             request.headers.update(headers)
             self._protocol.send_request(request)
@@ -80,25 +78,16 @@ class WebSocket:
                 except (BlockingIOError, ssl.SSLWantReadError):
                     return not (self._messages or self._parts or self._protocol.close_rcvd)
                 self._feed(data, deadline)
-        except (OSError, ConnectionLost):
+        except OSError:
             return False
 
     def close(self) -> None:
         """Say goodbye if that can be done at once, and hang up."""
-        with suppress(OSError, WebSocketException, ConnectionLost):
+        with suppress(OSError, WebSocketException):
             self._socket.settimeout(0)
             self._protocol.send_close()
             self._socket.sendall(b"".join(self._protocol.data_to_send()))
         self._socket.close()
-
-    def _secure(self, tls: ssl.SSLContext, host: str, deadline: Deadline) -> None:
-        self._socket.settimeout(deadline.left_s())
-        try:
-            self._socket = tls.wrap_socket(self._socket, server_hostname=host)
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise ConnectionLost(f"TLS: {error}") from error
 
     def _take_in(self, deadline: Deadline) -> None:
         """Wait for the next bytes."""

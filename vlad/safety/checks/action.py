@@ -34,3 +34,9 @@ def chunks(view: View) -> Iterator[Finding]:
     doubt, threshold = step.uncertainty, settings.safety.uncertainty_threshold
     if doubt is not None and not doubt <= threshold:
         yield Finding("uncertain", "policy", f"{doubt:.2f}, at most {threshold:.2f}", doubt)
+    for measured in step.doubts:
+        value, slow, stop = measured.value, measured.slow, measured.stop
+        if not value <= slow:
+            yield Finding("low_confidence", measured.measure, f"{value:.3g}, at most {slow:.3g}")
+        if not value <= stop:
+            yield Finding("no_confidence", measured.measure, f"{value:.3g}, at most {stop:.3g}")

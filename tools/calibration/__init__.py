@@ -1,0 +1,1 @@
+"""Calibrating the measures of a policy's confidence on recorded episodes."""
