@@ -1,11 +1,12 @@
 """A daemon whose policy runs on a server, and what it does on the server's bad days."""
 
 import signal
+import time
 
 import pytest
 
 from tests.test_daemon import CAMERA, FEED, UNLOCKED, await_command, await_events, await_status
-from tools.benchmarks.rig import rig, write_remote_policy
+from tools.benchmarks.rig import rig, write_policy, write_remote_policy
 from tools.policy_servers.process import ServerProcess
 from vlad.driver import CommandReceiver
 from vlad.messages import CommandMode
@@ -103,6 +104,69 @@ def test_a_server_that_talks_nonsense_is_not_followed_and_well_again_when_it_sto
     assert said in next(row["detail"] for row in status["faults"] if row["id"] == name)
     served.server.send(signal.SIGUSR1)
     served.await_well()
+
+
+def await_twist(served, axis, speed):
+    """Until the motors are told this speed."""
+    end_s = time.monotonic() + PATIENT_S
+    while time.monotonic() < end_s:
+        command = served.await_command(CommandMode.RUN)
+        if command.values[axis] == pytest.approx(speed, abs=1e-3):
+            return
+    pytest.fail(f"the last command was {command}; {served.made.call('status')['policy']}")
+
+
+def stops(made):
+    """Why the robot was stopped, other than by a computer that was too busy for the tick."""
+    changes = made.call("events", limit=100, kinds=["mode"])
+    return [
+        event["text"] for event in changes if "stopping" in event["text"] and "overrun" not in event["text"]
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["kill", "freeze", "nan", "shape", "error"])
+def test_with_a_fallback_the_robot_moves_on_when_the_server_is_lost_and_goes_back_to_it(served, end):
+    folder = served.made.folder / "state" / "models" / "calm" / "2"
+    folder.parent.mkdir(parents=True)
+    write_policy(folder, "camera", 32, rounds=0, twist=(0.1, 0.0), version="2")
+    served.made.policy |= {"fallback": "calm/2", "failback_s": 0.5}
+    options = () if end in ("kill", "freeze") else ("--fault", end)
+    served.server.start(*options)
+    served.start()
+    served.drive()
+    await_twist(served, 1, 0.05)
+    {"kill": served.server.kill, "freeze": lambda: served.server.send(signal.SIGSTOP)}.get(
+        end, lambda: served.server.send(signal.SIGUSR1)
+    )()
+    await_twist(served, 0, 0.1)
+    status = served.await_status(has_fault("policy_fallback"))
+    assert status["policy"]["version"] == "2"
+    assert (status["policy"]["fallback"]["state"], status["policy"]["fallback"]["in_place_of"]) == (
+        "driving", "bench/1",
+    )  # fmt: skip
+    if end == "kill":
+        served.server.start()
+    else:
+        served.server.send(signal.SIGCONT if end == "freeze" else signal.SIGUSR1)
+    await_twist(served, 0, 0.05)
+    served.await_status(lambda status: not has_fault("policy_fallback")(status))
+    told = [event["text"] for event in served.made.call("events", limit=100, kinds=["model"])]
+    assert {text.split(":")[0] for text in told} == {
+        "bench/2 drives in place of bench/1", "bench/1 drives again",
+    }  # fmt: skip
+    assert stops(served.made) == []
+
+
+def test_a_fallback_that_cannot_run_is_told_with_its_reasons_and_the_robot_is_not_armed(served):
+    served.made.policy["fallback"] = "calm/2"
+    served.server.start()
+    served.start()
+    status = served.await_status(lambda status: status["policy"]["inferences"] > 0)
+    assert status["policy"]["fallback"]["state"] == "refused"
+    assert "calm/2/policy.toml: cannot be read" in status["policy"]["fallback"]["error"]
+    refusals = served.made.call("arm")["refusals"]
+    assert ("part_failed", "fallback") in [(row["id"], row["subject"]) for row in refusals]
 
 
 @pytest.mark.slow

@@ -8,11 +8,12 @@ import zmq
 
 from vlad.clock import FakeClock, SystemClock
 from vlad.command import CommandWriter
-from vlad.config import PathSettings, PolicySettings, Settings
+from vlad.config import PathSettings, Settings
 from vlad.driver import CommandReceiver
 from vlad.ingest import TopicCounters
 from vlad.messages import Chunk, CommandMode, EStop, Image, Instruction, Kind, Mode, Request, Sample
 from vlad.policy.follower import Follower
+from vlad.policy_settings import PolicySettings
 from vlad.queues import Latest
 from vlad.realtime import Collector
 from vlad.robot import Axis, Robot
@@ -40,7 +41,7 @@ class Bench:
         self.samples = {"estop": Latest()}
         self.chunks = Latest()
         self.verdicts = []
-        self.lost = ""
+        self.lost = self.fallback = ""
         self.counters = {"estop": TopicCounters()}
         self.watchdog = Watchdog(
             kernel=Kernel(ROBOT, self.settings, None),
@@ -54,6 +55,7 @@ class Bench:
             on_verdict=self.verdicts.append,
             inference_since_ns=lambda: None,
             policy_lost=lambda: self.lost,
+            fallback=lambda: self.fallback,
             failed_parts=lambda: (),
             counts=self.counters,
             overflows=lambda: 4,
@@ -108,8 +110,9 @@ def test_a_chunk_for_the_standing_task_becomes_the_step(still):
 
 
 def test_a_judgement_knows_what_the_other_parts_know(still):
-    still.lost = "the server is gone"
+    still.lost, still.fallback = "the server is gone", "another drives"
     inputs = still.watchdog.sample()
+    assert inputs.fallback == "another drives"
     assert (inputs.listeners, inputs.overflows, inputs.policy_lost) == (0, 4, "the server is gone")
     assert (inputs.counts, inputs.computer) == (still.counters, COMPUTER)
 

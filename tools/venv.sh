@@ -47,14 +47,15 @@ venv() {
     mv "$stamp.new" "$stamp"
 }
 
-# The public clients of policy servers, without which their tests are skipped.
-clients() {
-    local wanted stamp=$ROOT/.venv/.clients
-    wanted=$(sha256sum <"$ROOT/tools/clients.txt")
+# `beside FILE`, after `venv`: also the packages that tools/FILE lists, without what they ask for, which contradicts ours.
+# Without them their tests are skipped.
+beside() {
+    local wanted stamp=$ROOT/.venv/.$1
+    wanted=$(sha256sum <"$ROOT/tools/$1")
     [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
-    if "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps -r "$ROOT/tools/clients.txt" >&2; then
+    if "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps -r "$ROOT/tools/$1" >&2; then
         echo "$wanted" >"$stamp"
     else
-        echo "The public clients of policy servers are not installed; pip says above why" >&2
+        echo "What tools/$1 lists is not installed; pip says above why" >&2
     fi
 }

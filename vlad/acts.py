@@ -60,12 +60,12 @@ class Acts:
         self.put_task(text, who)
 
     async def models(self) -> list[dict[str, Any]]:
-        """The bundles that are installed, and the running one."""
+        """The bundles that are installed, and those that are loaded."""
         daemon = self._daemon
         return await asyncio.to_thread(
             find_bundles,
             daemon.settings.paths.state_dir / "models",
-            daemon.bundle,
+            daemon.seat.loaded(),
             daemon.robot,
             daemon.settings.signals,
         )

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StrictBool, ValidationError, model_validator
 
 from vlad.messages import Kind
+from vlad.policy_settings import PolicySettings
 from vlad.robot import Robot
 from vlad.safety.kinematics import Kinematics, KinematicsError
 from vlad.schema import Fraction, NotNegative, Positive, Section, Word
-from vlad.server_settings import ServerSettings
 from vlad.settings_files import Values, merge, read_settings, read_toml
 
 
@@ -102,55 +102,6 @@ class SignalSettings(Section):
     """Signals of the same type that take its place, the first healthy one, when it fails."""
     estimate_s: Annotated[float, Field(ge=0, le=1, strict=True)] = 0
     """Without a backup it is estimated for this long, slowly driven on: odometry and imu; 0: never."""
-
-
-class OnnxSettings(Section):
-    """ONNX Runtime: what runs the models of the backend `onnx`."""
-
-    providers: Annotated[tuple[Literal["cpu", "cuda", "tensorrt", "openvino"], ...], Field(min_length=1)] = (
-        "cpu",
-    )
-    """In order of preference; what the first cannot run, the next one does, and the CPU in the end."""
-    arena_mb: Annotated[int, Field(ge=0, strict=True)] = 0
-    """Memory that a run may take, of the GPU where it runs there; 0: as much as there is. A run that needs
-    more fails."""
-
-
-class TensorrtSettings(Section):
-    """TensorRT: what runs the models of the backend `tensorrt`."""
-
-    workspace_mb: Annotated[int, Field(ge=0, strict=True)] = 0
-    """Memory of the GPU that a layer may take beside its input and output, in a plan built here; 0: as much
-    as there is."""
-
-
-class PolicySettings(Section):
-    """Which policy runs, and how fast."""
-
-    bundle: Path | None = None
-    """Folder of the bundle; relative to the settings file. None: no policy, the robot only holds."""
-    rate_hz: Positive = 30
-    """At most so many inferences a second; never more than one for each new frame."""
-    deadline_s: Positive = 0.3
-    """An inference that takes longer than this is a fault."""
-    hung_s: Positive = 2.0
-    """One that takes longer than this is given up."""
-    max_chunk_age_s: Positive = 1.0
-    """A chunk made from a frame older than this is not followed any more."""
-    follow: Literal["latest", "ensemble", "blend", "rtc"] = "blend"
-    """How a new chunk is merged with what was planned before: it alone counts, all that overlap are averaged,
-    it fades in, or the policy itself goes on from what will be done until it has answered."""
-    blend_s: NotNegative = 0.2
-    """A new chunk fades in over this time, where it does."""
-    threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
-    memory_mb: Annotated[int, Field(ge=0, strict=True)] = 0
-    """A bundle that takes more of this computer's memory is refused; 0: one that takes more than is free."""
-    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
-    """cpu, cuda or cuda:1: where torch runs a model, and which GPU ONNX Runtime and TensorRT take."""
-    onnx: OnnxSettings = OnnxSettings()
-    tensorrt: TensorrtSettings = TensorrtSettings()
-    server: ServerSettings | None = None
-    """Where the policy runs, if its bundle has no model of its own."""
 
 
 class SafetySettings(Section):

@@ -27,17 +27,18 @@ from vlad.folders import StartError, hold_run_folder, make_folders
 from vlad.guardlink import GuardLink
 from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
+from vlad.loading import Loaded, load_policies, require_signals
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
 from vlad.notify import Notifier
-from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
-from vlad.policy.choice import Choice, ChoiceError, read_choice
+from vlad.policy.bundle import Bundle
+from vlad.policy.choice import Choice
 from vlad.policy.follower import Follower
-from vlad.policy.policy import Policy
-from vlad.policy.seat import Seat, open_policy
+from vlad.policy.seat import Seat
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
 from vlad.record.events import EventLog
 from vlad.record.journal import Journal
+from vlad.relief import MemoryRelief
 from vlad.robot import Robot
 from vlad.safety.kernel import Kernel, Verdict
 from vlad.safety.ladder import ARMED
@@ -50,18 +51,6 @@ _CONFIRM_S = 1.0
 _SETTLED = (*AT_REST, Mode.ESTOP)
 _RETRY_S = 0.5
 """A policy that failed, or whose server is lost, is tried out again at least this often."""
-
-
-def _require(settings: Settings, policy: Policy | None) -> Settings:
-    """The settings, with every signal that the policy reads as required: none goes stale unnoticed."""
-    if policy is None:
-        return settings
-    needed = set(policy.topics) - {policy.instruction_topic}
-    signals = {
-        topic: known.model_copy(update={"required": True}) if topic in needed else known
-        for topic, known in settings.signals.items()
-    }
-    return settings.model_copy(update={"signals": signals})
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
@@ -80,6 +69,7 @@ class Daemon:
         self.clock = clock
         self.parts: list[Part] = []
         self.policy_error = ""
+        self.fallback_error = ""
         self.choice_path = settings.paths.state_dir / "policy.json"
         self.choice = Choice(settings.policy.bundle, None, settings.policy.bundle)
         self.started_ns = clock.now_ns()
@@ -134,9 +124,11 @@ class Daemon:
         self.journal = Journal(self.events, self.clock)
         self.latch = EStopLatch(paths.state_dir / "estop.json", self.clock)
         closing.callback(self.latch.close)
-        policy = await self._load_policy()
+        loaded = await load_policies(self.settings, self.robot, self.clock, self.events, self.choice_path)
+        self.choice, self.policy_error = loaded.choice, loaded.error
+        self.fallback_error = loaded.fallback_error
         try:
-            self._build(closing, policy)
+            self._build(closing, loaded)
         except OSError as error:
             raise StartError(error.strerror or str(error)) from None
         self.collector.freeze()
@@ -145,27 +137,8 @@ class Daemon:
         self.events.put("start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid())
         closing.callback(self.events.put, "stop", Level.SAFE, "vlad stopped")
 
-    async def _load_policy(self) -> Policy | None:
-        """Load and warm up the bundle. With a refused one the daemon runs, says why, and cannot be armed.
-
-        So it is while the server of a policy is not there, but that one is tried again and again.
-        """
-        try:
-            self.choice = read_choice(self.choice_path, self.settings.policy.bundle)
-            if self.choice.bundle is None:
-                return None
-            bundle = load_bundle(self.choice.bundle, self.robot, self.settings.signals)
-            return await asyncio.to_thread(open_policy, bundle, self.settings, self.clock)
-        except (BundleRefused, ChoiceError) as refused:
-            reasons = refused.reasons if isinstance(refused, BundleRefused) else [str(refused)]
-            self.policy_error = "; ".join(reasons)
-            for reason in reasons:
-                log.error("bundle refused: %s", reason)
-                self.events.put("bundle_refused", Level.WARNING, reason, folder=str(self.choice.bundle))
-            return None
-
-    def _build(self, closing: contextlib.AsyncExitStack, policy: Policy | None) -> None:
-        settings = _require(self.settings, policy)
+    def _build(self, closing: contextlib.AsyncExitStack, loaded: Loaded) -> None:
+        settings = require_signals(self.settings, loaded.policy, loaded.fallback)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         closing.callback(context.destroy, linger=100)
         self.ingest = Ingest(context, settings, self.clock, self._on_sample)
@@ -193,8 +166,9 @@ class Daemon:
             collector=self.collector,
             on_verdict=self._on_verdict,
             inference_since_ns=lambda: self.inference.inference_since_ns if self.inference else None,
-            policy_lost=lambda: self.inference.lost if self.inference else "",
-            failed_parts=lambda: (*self._failed, "policy") if self.policy_error else self._failed,
+            policy_lost=lambda: self.seat.check(),
+            fallback=lambda: self.seat.instead,
+            failed_parts=self._dead_parts,
             counts=self.ingest.counters,
             overflows=lambda: self.events.dropped,
             computer=self.computer.newest.peek,
@@ -210,10 +184,16 @@ class Daemon:
             on_chunk=self.watchdog.ticker.wake,
             armed=lambda: self.kernel.mode in ARMED,
             ahead=follower.ahead,
+            tell=self._tell,
         )
         closing.callback(self.seat.close)
-        if policy is not None:
-            self.seat.take(policy)
+        self.relief = MemoryRelief(
+            self.seat, settings.policy, self.computer.newest.peek, self.clock, self._tell
+        )
+        if loaded.fallback is not None:
+            self.seat.stand_by(loaded.fallback)
+        if loaded.policy is not None:
+            self.seat.take(loaded.policy)
         self.acts = Acts(self)
         self.control = Control(settings, self.acts)
 
@@ -229,6 +209,11 @@ class Daemon:
             Part("control", self.control.run, critical=False),
             Part("inference", self.seat.run, critical=False, longest_backoff_s=_RETRY_S),
         ]
+        if self.settings.policy.relief < 1:
+            self.parts.append(Part("relief", self.relief.run, critical=False))
+        if self.seat.fallback is not None:
+            run = self.seat.fallback.loop.run
+            self.parts.append(Part("fallback", run, critical=False, longest_backoff_s=_RETRY_S))
         tasks = [
             asyncio.create_task(supervise(part, self.clock, self.events, self._fail), name=part.name)
             for part in self.parts
@@ -252,6 +237,15 @@ class Daemon:
             raise
 
     # while it runs ----------------------------------------------------------------------------------------
+
+    def _tell(self, level: Level, text: str) -> None:
+        """Which policy drives, and why."""
+        self.events.put("model", level, text)
+
+    def _dead_parts(self) -> tuple[str, ...]:
+        """Parts without which the robot may not move."""
+        refused = (("policy", self.policy_error), ("fallback", self.fallback_error))
+        return (*self._failed, *(name for name, error in refused if error))
 
     def _fail(self, name: str) -> None:
         """A critical part is gone: stop the robot, and end the process so that systemd starts it anew."""

@@ -172,6 +172,14 @@ def _guard(daemon: Daemon, now_ns: int) -> dict[str, Any]:
     }
 
 
+def _fallback(daemon: Daemon) -> dict[str, Any] | None:
+    """The policy that stands in, whether it drives, and for whom; null: the settings name none."""
+    named = daemon.settings.policy.fallback
+    if daemon.seat.fallback is not None:
+        return daemon.seat.fallback.report()
+    return {"bundle": named, "state": "refused", "error": daemon.fallback_error} if named else None
+
+
 def _policy(daemon: Daemon) -> dict[str, Any]:
     loop, bundle, age = daemon.inference, daemon.bundle, daemon.watchdog.age_ns
     report: dict[str, Any] = {
@@ -180,6 +188,12 @@ def _policy(daemon: Daemon) -> dict[str, Any]:
         "state": "running" if bundle else "refused" if daemon.policy_error else "none",
         "error": daemon.policy_error,
         "activating": daemon.seat.phase,
+        "fallback": _fallback(daemon),
+        "relief": [step.name.lower() for step in daemon.relief.steps],
+        "residents": [
+            {"bundle": str(policy.bundle), "memory_mb": policy.memory_mb}
+            for policy in daemon.seat.residents.policies
+        ],
         **_percentiles_ms("age", age),
         "inferences": 0,
         "rate_hz": None,

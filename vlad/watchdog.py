@@ -50,6 +50,7 @@ class Watchdog:
         on_verdict: Callable[[Verdict], None],
         inference_since_ns: Callable[[], int | None],
         policy_lost: Callable[[], str],
+        fallback: Callable[[], str],
         failed_parts: Callable[[], tuple[str, ...]],
         counts: Mapping[str, Counts],
         overflows: Callable[[], int],
@@ -72,6 +73,7 @@ class Watchdog:
         self._on_verdict = on_verdict
         self._inference_since_ns = inference_since_ns
         self._policy_lost = policy_lost
+        self._fallback = fallback
         self._failed_parts = failed_parts
         self._counts = counts
         self._overflows = overflows
@@ -114,6 +116,7 @@ class Watchdog:
             listeners=self.writer.listeners,
             guard=self._guard(),
             policy_lost=self._policy_lost(),
+            fallback=self._fallback(),
         )
 
     def set_task(self, text: str) -> None:

@@ -279,10 +279,12 @@ def test_models_are_listed_with_why_they_are_refused(daemon: Served, vladctl: Vl
             "running": False,
             "refused": ["hash of model.onnx"],
         },
+        {"name": "old", "version": "1", "folder": "/m/old/1", "loaded": "resident", "refused": []},
     ]
     text = vladctl("model", "list").stdout
     assert re.search(r"demo 1 +running", text)
     assert re.search(r"g1 2 +refused", text)
+    assert re.search(r"old 1 +resident", text)
     assert "hash of model.onnx" in text
     assert json.loads(vladctl("model", "list", "--json").stdout)["models"] == daemon.actions.bundles
 
@@ -348,7 +350,7 @@ def test_completion_completes_commands_and_options(vladctl: Vladctl, tmp_path: P
 
     assert complete("vladctl", "dis") == ["disarm"]
     assert complete("vladctl", "model", "") == [
-        "-h", "--help", "--run-dir", "--json", "list", "show", "activate", "bench", "rollback",
+        "-h", "--help", "--run-dir", "--json", "list", "show", "activate", "bench", "rollback", "import",
     ]  # fmt: skip
     assert "--follow" in complete("vladctl", "--run-dir", "/x", "events", "--")
     assert {"status", "doctor", "keys"} <= set(complete("vladctl", ""))

@@ -56,6 +56,18 @@ def test_a_hint_that_holds_for_several_faults_is_said_once() -> None:
     assert "faults 2xsignal_stale obstacle" in summary_line(report(faults=faults))
 
 
+def test_a_policy_that_stands_in_is_shown_with_why() -> None:
+    fallback = {"bundle": "calm/2", "state": "driving", "in_place_of": "demo/1", "cause": "no answer"}
+    policy = report()["policy"] | {
+        "resolution": "4x3", "resolutions": ["8x6", "4x3"], "resolution_why": "the larger one is slow",
+        "fallback": fallback, "residents": [{"bundle": "old/1", "memory_mb": 26}], "relief": ["caches"],
+    }  # fmt: skip
+    text = drawn(status_view(report(policy=policy)))
+    for part in ("fallback calm/2 driving in place of demo/1: no answer", "also loaded: old/1 (26 MB)",
+                 "resolution 4x3 of 8x6, 4x3: the larger one is slow", "is short: caches"):  # fmt: skip
+        assert part in text
+
+
 def test_a_latched_estop_says_why_and_how_to_release_it() -> None:
     text = drawn(status_view(report(mode="estop", estop={"latched": True, "reason": "pressed by alice"})))
     assert "e-stop: pressed by alice; vladctl reset" in text

@@ -25,10 +25,10 @@ from tools.training.demo_quantize import (
 )
 from tools.training.demo_restore import example, without_wrapped_padding, write_torch
 from vlad.clock import SystemClock
-from vlad.config import PolicySettings
 from vlad.policy.backends import BackendError, Model, OnnxOptions, load_backend
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.policy import Policy
+from vlad.policy_settings import PolicySettings
 
 DEMO = Path(__file__).resolve().parents[2] / "tools/models/demo/1/model.onnx"
 OUTPUTS = ("actions", "collision")

@@ -211,7 +211,7 @@ def test_installed_bundles_are_listed_with_the_reasons_against_them(folder, tmp_
     broken = tmp_path / "tiny" / "2"
     shutil.copytree(folder, broken)
     (broken / "model.onnx").write_bytes(b"other")
-    rows = find_bundles(tmp_path, load_bundle(folder), ROBOT, SIGNALS)
+    rows = find_bundles(tmp_path, {folder: "running"}, ROBOT, SIGNALS)
     assert [(row["name"], row["version"], row["running"], len(row["refused"])) for row in rows] == [
         ("tiny", "1", True, 0),
         ("tiny", "2", False, 1),

@@ -254,5 +254,5 @@ def test_a_head_that_is_no_probability_for_one_sample_is_refused(tmp_path):
         folder, manifest(inputs=[image_input(), noise_input(shape=[12, HORIZON, 2])], output=sampled)
     )
     policy = Policy(load_bundle(folder), SystemClock())
-    with pytest.raises(BundleRefused, match=r"gave 1\.2 when tried out"):
+    with pytest.raises(BundleRefused, match=r"gave 1\.2; a probability"):
         policy.warm_up()

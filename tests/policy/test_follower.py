@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlad.config import PolicySettings
 from vlad.messages import Chunk, Kind
 from vlad.policy.follower import Follower
+from vlad.policy_settings import PolicySettings
 
 MS = 1_000_000
 STEP_NS = 100 * MS

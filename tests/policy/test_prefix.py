@@ -16,12 +16,12 @@ from tests.policy.bundles import (
     output,
 )
 from vlad.clock import SystemClock
-from vlad.config import PolicySettings
 from vlad.messages import Chunk, Kind
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Prefix, without_effect
+from vlad.policy_settings import PolicySettings
 
 MS = 1_000_000
 ROWS = HORIZON - 1

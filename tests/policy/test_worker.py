@@ -8,12 +8,12 @@ import pytest
 
 from tests.policy.bundles import make_bundle, observations, sample
 from vlad.clock import FakeClock, SystemClock
-from vlad.config import PolicySettings
 from vlad.messages import Image, Instruction, LaserScan
 from vlad.policy.backends import BackendError, Model, load_backend
 from vlad.policy.bundle import load_bundle
 from vlad.policy.policy import Policy
 from vlad.policy.worker import InferenceLoop
+from vlad.policy_settings import PolicySettings
 from vlad.queues import Latest
 
 
@@ -61,7 +61,7 @@ class Rig:
         self.latest = {topic: Latest() for topic in (*self.policy.topics, "imu", "spare")}
         self.chunks = Latest()
         self.came = asyncio.Event()
-        settings = PolicySettings(rate_hz=rate_hz)
+        settings = PolicySettings(rate_hz=rate_hz, **options)
         self.sources, self.estimates = {}, {}
         standing_in = (self.sources, self.estimates)
         self.loop = InferenceLoop(
@@ -335,7 +335,7 @@ async def test_a_model_slower_than_asked_says_what_would_help(rig):
     rig.backend.go.set()
     await rig.chunk()
     advice = rig.loop.report()["advice"]
-    assert "each takes 80 ms, policy.rate_hz asks for one every 50 ms" in advice
+    assert "each takes 80 ms, policy.rate_hz asks for at most 50 ms" in advice
     assert "more policy.threads" in advice
 
 
@@ -401,6 +401,35 @@ async def test_a_hanging_model_does_not_hold_up_closing(rig, caplog, monkeypatch
     rig.backend.go.set()
     await asyncio.to_thread(rig.backend.closed.wait, 10)
     assert rig.backend.closed.is_set()
+
+
+async def test_a_policy_that_is_released_stays_open_for_another_loop(rig):
+    rig = await rig()
+    assert rig.loop.release() is rig.policy
+    assert not rig.backend.closed.is_set()
+
+
+async def test_a_policy_whose_model_hangs_is_not_released_and_closed_once_it_returns(rig, monkeypatch):
+    monkeypatch.setattr("vlad.policy.worker._CLOSE_TIMEOUT_S", 0.05)
+    rig = await rig()
+    rig.backend.go.clear()
+    rig.put_states()
+    rig.put_frame()
+    assert rig.loop.release() is None
+    rig.backend.go.set()
+    await asyncio.to_thread(rig.backend.closed.wait, 10)
+    assert rig.backend.closed.is_set()
+
+
+async def test_a_loop_that_sleeps_uses_no_frame_and_when_woken_the_newest_at_once(rig):
+    rig = await rig()
+    rig.put_states()
+    rig.loop.sleep()
+    rig.put_frame(stamp_ns=5_000)
+    assert rig.loop.inference_since_ns is None
+    rig.loop.deliver(rig.chunks, rig.came.set)
+    rig.loop.wake()
+    assert (await rig.chunk()).stamp_ns == 5_000
 
 
 async def test_the_model_runs_in_one_thread_that_is_not_the_loops(rig):

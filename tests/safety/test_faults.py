@@ -241,6 +241,10 @@ def policy_lost(rig: Rig) -> None:
     rig.inputs["policy_lost"] = "out of memory"
 
 
+def policy_fallback(rig: Rig) -> None:
+    rig.inputs["fallback"] = "calm/1 drives: out of memory"
+
+
 def guard_silent(rig: Rig) -> None:
     rig.inputs["guard"] = None
 
@@ -390,7 +394,7 @@ REACHED = [
 REACHED += [
     deadman_released, signal_frozen, signal_rate, signal_gaps, signal_bad, signal_clock, signal_replaced,
     inference_hung, queue_overflow, cpu_high, memory_high, gpu_memory_high, disk_full,
-    computer_hot, no_driver, not_applied, policy_lost, guard_silent, guard_stop, guard_estop,
+    computer_hot, no_driver, not_applied, policy_lost, policy_fallback, guard_silent, guard_stop, guard_estop,
 ]  # fmt: skip
 OF_AN_ARM = [
     position_soft, limit_ahead, acceleration_limit, effort_limit, current_limit, joint_hot, joint_warm,

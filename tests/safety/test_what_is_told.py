@@ -56,6 +56,7 @@ TOLD = {
     "part_failed": ("ingest", "died", 1.0),
     "person_close": ("people", "someone at 1.20 m, 0.85 m needed", 0.582),
     "person_near": ("people", "someone at 0.30 m, 0.85 m needed", 1.0),
+    "policy_fallback": ("policy", "calm/1 drives: out of memory", 1.0),
     "policy_lost": ("policy", "out of memory", 1.0),
     "position_soft": ("j1", "at 9.500", 0.5),
     "power_limit": ("power", "501 of 500 W", 1.0),

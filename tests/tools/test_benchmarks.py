@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHORT = {
     "chunks": ["--worlds", "1"],
     "faults": ["--signals", "camera", "--kinds", "off"],
+    "fallback": ["--trials", "2"],
     "jitter": ["--seconds", "1"],
     "kill": ["--kill", "1", "--freeze", "1", "--gil", "1"],
     "latency": ["--seconds", "2", "--presses", "3"],

@@ -12,10 +12,11 @@ from tools.sim.world import make_world
 from tools.training.demo_drive import Drive
 from tools.training.instructions import NAMES
 from vlad.clock import SystemClock
-from vlad.config import PolicySettings, load_settings
+from vlad.config import load_settings
 from vlad.policy.bundle import load_bundle
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
+from vlad.policy_settings import PolicySettings
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "tools/models/demo/1"

@@ -19,11 +19,12 @@ from tools.sim.rover import STEP_S as TICK_S
 from tools.sim.world import make_world
 from tools.training.demo_drive import Drive
 from vlad.clock import SystemClock
-from vlad.config import PolicySettings, Settings, load_settings
+from vlad.config import Settings, load_settings
 from vlad.messages import Chunk, Floats, Step
 from vlad.policy.bundle import load_bundle
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
+from vlad.policy_settings import PolicySettings
 from vlad.robot import Robot
 
 ROOT = Path(__file__).resolve().parents[2]

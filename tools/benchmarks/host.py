@@ -20,8 +20,8 @@ import uvloop
 from vlad.clock import NS_PER_S, Clock, SystemClock, Tick, Ticker
 from vlad.config import Settings, load_settings
 from vlad.daemon import Daemon
+from vlad.loading import Loaded
 from vlad.messages import Chunk, Image, Sample
-from vlad.policy.policy import Policy
 from vlad.robot import Robot
 
 
@@ -71,8 +71,8 @@ class NotingDaemon(Daemon):
         self.frames = array("q")
         self.chunks = array("q")
 
-    def _build(self, closing: contextlib.AsyncExitStack, policy: Policy | None) -> None:
-        super()._build(closing, policy)
+    def _build(self, closing: contextlib.AsyncExitStack, loaded: Loaded) -> None:
+        super()._build(closing, loaded)
         period_ns = self.watchdog.ticker.period_ns
         if self._pace != "ticker":
             naive = NaivePace(self._pace, period_ns, self.clock)

@@ -42,8 +42,12 @@ class ServerProcess:
             raise SystemExit("the policy server does not start")
 
     def send(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            os.kill(self._process.pid, number)
+        """SIGSTOP has stopped all of its threads when this returns."""
+        if self._process is None:
+            return
+        os.kill(self._process.pid, number)
+        if number is signal.SIGSTOP:
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def kill(self) -> None:
         if self._process is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 import vlad
@@ -92,6 +93,15 @@ def _model(parser: argparse.ArgumentParser) -> None:
     action.add_argument("--runs", type=_count, default=50, metavar="N", help="0 to 1000 (%(default)s)")
     action.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads (%(default)s)")
     _add(actions, "rollback", "model", "let the bundle drive that drove before the last activation")
+    text = "make a bundle of a folder that LeRobot saved a policy in, and try it"
+    action = _add(actions, "import", "model_import", text)
+    action.add_argument("folder", type=Path, metavar="DIR", help="it holds config.json and model.safetensors")
+    action.add_argument("name", type=_name)
+    action.add_argument("version", type=_name)
+    action.add_argument(
+        "--rate", type=_rate, required=True, metavar="HZ", help="of the data that the policy learned from"
+    )
+    action.add_argument("--config", type=Path, metavar="FILE", help="settings (/etc/vlad/vlad.toml)")
 
 
 def _offline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -104,6 +114,19 @@ def _offline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     keys.add_argument("drivers", nargs="*", metavar="DRIVER", help="also a key for each of these drivers")
     completion = _add(commands, "completion", "completion", "print shell completion, to be sourced")
     completion.add_argument("shell", choices=["bash"])
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+        raise argparse.ArgumentTypeError("must be letters, digits, points, dashes and underscores")
+    return text
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0.1 <= rate <= 1_000:
+        raise argparse.ArgumentTypeError("must be 0.1 to 1000")
+    return rate
 
 
 def _count(text: str) -> int:

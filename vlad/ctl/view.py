@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vlad.ctl.output import clean
+from vlad.ctl.stand_ins import stand_ins
 
 _LEVEL_STYLES = {
     "SAFE": "green",
@@ -177,10 +178,14 @@ def _policy(policy: Row) -> Text:
     text = Text(f"{clean(policy['bundle'])} {clean(policy.get('version') or '-')} {state}: ")
     text.append(f"{_rate(policy.get('rate_hz'))}, {_count(policy.get('inferences'))} so far")
     text.append(f"; inference {_pair(policy, 'latency')}; observation to command {_pair(policy, 'age')}")
+    if policy.get("device"):
+        text.append(f"; on {clean(policy['device'])}")
     if policy.get("collision") is not None:
         text.append(f"; collision {policy['collision']:.0%}")
     if doubts := policy.get("doubts"):
         text.append(f"\n{_doubts(doubts)}{'' if policy.get('calibrated') else '; not calibrated'}")
+    for line in stand_ins(policy):
+        text.append(f"\n{line}", style="cyan")
     if policy.get("advice"):
         text.append(f"\n{clean(policy['advice'])}", style="yellow")
     if policy.get("error"):

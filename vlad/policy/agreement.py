@@ -80,15 +80,15 @@ def misshapen(outputs: Tensors, bundle: Bundle) -> list[str]:
 
 
 def bad_outputs(outputs: Tensors, bundle: Bundle) -> list[str]:
-    """What is wrong with what the model gave when it was tried out; a line for each."""
+    """What is wrong with what the model gave, and with its numbers; a line for each."""
     if reasons := misshapen(outputs, bundle):
         return reasons
     for name in _output_shapes(bundle):
         where, value = f"{bundle.model}: output {name!r}", outputs[name]
         if not np.isfinite(value).all():
-            reasons.append(f"{where}: was not finite when tried out; train or export the model again")
+            reasons.append(f"{where}: was not finite; train or export the model again")
         elif name in bundle.manifest.output.heads and not 0 <= value.min() <= value.max() <= 1:
             worst = value.flat[np.abs(value - 0.5).argmax()]
-            reasons.append(f"{where}: gave {worst:.3g} when tried out; a probability is 0 to 1, "
+            reasons.append(f"{where}: gave {worst:.3g}; a probability is 0 to 1, "
                            f"end the head with a sigmoid")  # fmt: skip
     return reasons

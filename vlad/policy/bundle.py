@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vlad.config import SignalSettings
-from vlad.policy.backends import BACKENDS, READS_JPEG, REMOTE
+from vlad.policy.backends import BACKENDS, READS_JPEG, REMOTE, lerobot_folder
 from vlad.policy.inputs import INPUT, NoiseInput, PrefixInput, SignalInput
 from vlad.policy.manifest import SCHEMA, Manifest, Output
 from vlad.policy.toml import plain, write_toml
@@ -60,6 +60,12 @@ class Bundle:
         return self.manifest.version
 
     @property
+    def variants(self) -> tuple[Bundle, ...]:
+        """The same at lower resolutions, the largest first."""
+        manifest = self.manifest
+        return tuple(Bundle(self.folder, manifest.at(variant)) for variant in manifest.variants)
+
+    @property
     def model(self) -> Path:
         """The model's file; of a policy that runs on a server the folder."""
         return self.folder / (self.manifest.model or "")
@@ -86,6 +92,8 @@ def load_bundle(
     except ValidationError as error:
         reasons += _mistakes(error, path)
     reasons += _check_backend(values, path)
+    if values.get("backend") == "lerobot" and isinstance(values.get("model"), str):
+        reasons += lerobot_folder.faults(folder / values["model"])
     if robot is not None:
         reasons += _check_robot(values, path, robot)
     if signals is not None:
@@ -99,19 +107,29 @@ def load_bundle(
     return Bundle(folder, manifest)
 
 
-def find_bundles(
-    models: Path, running: Bundle | None, robot: Robot, signals: Mapping[str, SignalSettings]
-) -> list[dict[str, Any]]:
-    """The bundles in `models`/NAME/VERSION and the running one, a row for each, for an operator.
+def is_unchanged(bundle: Bundle) -> bool:
+    """Whether its folder still holds the same bundle, by the manifest; the files are not hashed again."""
+    try:
+        return Manifest.model_validate(_read(bundle.folder / MANIFEST)) == bundle.manifest
+    except (BundleRefused, ValidationError):
+        return False
 
-    `refused` has the reasons for which it could not run here; none: it could. Reads and hashes every file.
+
+def find_bundles(
+    models: Path, loaded: Mapping[Path, str], robot: Robot, signals: Mapping[str, SignalSettings]
+) -> list[dict[str, Any]]:
+    """The bundles in `models`/NAME/VERSION and those that are loaded, a row for each, for an operator.
+
+    `loaded` says for the folder of a bundle in memory what it is there for: it is `running`, the `fallback`,
+    `waiting` for its place again, or `resident`. `refused` has the reasons for which it could not run here;
+    none: it could. Reads and hashes every file.
     """
-    folders = {path.parent.resolve() for path in models.glob(f"*/*/{MANIFEST}")}
-    current = running.folder.resolve() if running else None
+    states = {folder.resolve(): state for folder, state in loaded.items()}
     rows = []
-    for folder in sorted(folders | ({current} if current else set())):
+    for folder in sorted({path.parent.resolve() for path in models.glob(f"*/*/{MANIFEST}")} | states.keys()):
+        state = states.get(folder)
         row: dict[str, Any] = {"name": folder.parent.name, "version": folder.name, "folder": str(folder)}
-        row |= {"running": folder == current, "refused": []}
+        row |= {"running": state == "running", "loaded": state, "refused": []}
         try:
             manifest = load_bundle(folder, robot, signals).manifest
             row |= {"name": manifest.name, "version": manifest.version, "backend": manifest.backend}

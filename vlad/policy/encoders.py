@@ -39,6 +39,10 @@ class Encoder:
         self._known = [known, *self._known[: self._remembers - 1]]
         return known[1]
 
+    def forget(self) -> None:
+        """Give back the memory of what is known; it is made again when it is needed."""
+        self._known = []
+
     def _same(self, taken: Tensors, inputs: Tensors) -> bool:
         return all(np.array_equal(taken[name], inputs[name]) for name in self.inputs)
 

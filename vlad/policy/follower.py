@@ -12,11 +12,11 @@ from collections import deque
 
 import numpy as np
 
-from vlad.config import PolicySettings
 from vlad.messages import Chunk, Floats, Kind, Step
 from vlad.policy.merge import Merge
 from vlad.policy.plan import Plan
 from vlad.policy.prefix import Prefix
+from vlad.policy_settings import PolicySettings
 
 _REMEMBERED = 10
 _MOST_TURNS = 2_048

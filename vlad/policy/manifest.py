@@ -5,6 +5,8 @@ A mistake in one input or in the output hides none in the others: pydantic check
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -12,6 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from vlad.messages import Kind
 from vlad.policy.inputs import (
     TWIST_FIELDS,
+    ImageInput,
     Input,
     InstructionInput,
     NoiseInput,
@@ -19,6 +22,7 @@ from vlad.policy.inputs import (
     Positive,
     PrefixInput,
     SignalInput,
+    Size,
     Table,
     Word,
     Words,
@@ -84,6 +88,13 @@ class EncoderTable(Table):
     remembers: Annotated[int, Field(ge=1, le=64)] = 1
 
 
+class Variant(Table):
+    """The same model for smaller pictures: its file, and the shapes of the image inputs that differ."""
+
+    model: Word
+    shapes: Annotated[dict[Word, tuple[Size, ...]], Field(min_length=1)]
+
+
 class Manifest(Table):
     """All of policy.toml. `files` has the SHA-256 of every other file, by its path in the folder."""
 
@@ -100,6 +111,8 @@ class Manifest(Table):
     inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
     output: Output
     encoders: tuple[EncoderTable, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    """The largest first, and all of them smaller than what [[inputs]] says."""
     provenance: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -117,6 +130,20 @@ class Manifest(Table):
         """The input that says what will be done in the meantime, if the model takes it."""
         return next((item for item in self.inputs if isinstance(item, PrefixInput)), None)
 
+    @property
+    def resolution(self) -> str:
+        """Width and height of its pictures, each that there is."""
+        sizes = (f"{item.size[1]}x{item.size[0]}" for item in self.sampled if isinstance(item, ImageInput))
+        return ", ".join(dict.fromkeys(sizes))
+
+    def at(self, variant: Variant) -> Manifest:
+        """The manifest of one of `variants` by itself."""
+        inputs = tuple(
+            item.model_copy(update={"shape": variant.shapes.get(item.name, item.shape)})
+            for item in self.inputs
+        )
+        return self.model_copy(update={"model": variant.model, "inputs": inputs, "variants": ()})
+
     @model_validator(mode="after")
     def _agrees(self) -> Manifest:
         lengths = [self.prefix.length] if self.prefix and self.prefix.length else []
@@ -125,7 +152,8 @@ class Manifest(Table):
             reasons.append("inputs has none of a signal; a policy must read a signal")
         named = [("model", self.model)] if self.model else []
         named += [("model of an encoder", encoder.model) for encoder in self.encoders]
-        reasons += self._unfit_encoders()
+        named += [("model of a variant", variant.model) for variant in self.variants]
+        reasons += self._unfit_encoders() + self._unfit_variants()
         named += [
             (f"tokenizer of {item.name}", item.tokenizer)
             for item in self.inputs
@@ -151,6 +179,32 @@ class Manifest(Table):
             )
         return reasons
 
+    def _unfit_variants(self) -> list[str]:
+        if self.variants and (self.model is None or self.encoders):
+            return ["variants need a model of the bundle's own, without encoders; remove [[variants]]"]
+        images = {item.name: item for item in self.inputs if isinstance(item, ImageInput)}
+        reasons = []
+        larger = self._pixels({})
+        for variant in self.variants:
+            where, wrong = f"variant {variant.model}", []
+            for name, shape in variant.shapes.items():
+                if name not in images:
+                    wrong.append(f"{where}: {name!r} is no image of [[inputs]]; correct its name")
+                elif not _same_but_size(shape, images[name]):
+                    wrong.append(f"{where}: {name!r} is {list(shape)}; only height and width may differ "
+                                 f"from {list(images[name].shape)}")  # fmt: skip
+            if not wrong and (pixels := self._pixels(variant.shapes)) >= larger:
+                wrong.append(f"{where}: is not smaller than the one before; put the largest first")
+            elif not wrong:
+                larger = pixels
+            reasons += wrong
+        return reasons
+
+    def _pixels(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        """Numbers in all images, where `shapes` takes the place of some."""
+        images = (item for item in self.inputs if isinstance(item, ImageInput))
+        return sum(math.prod(shapes.get(item.name, item.shape)) for item in images)
+
     def _unfit_encoders(self) -> list[str]:
         known = [item.name for item in self.inputs]
         given = tuple(name for encoder in self.encoders for name in encoder.outputs)
@@ -163,3 +217,13 @@ class Manifest(Table):
                     f"encoder {encoder.model}: no input {', '.join(unknown)} in [[inputs]]; add it"
                 )
         return reasons
+
+
+def _same_but_size(shape: tuple[int, ...], image: ImageInput) -> bool:
+    """Whether it is that of the image but for height and width."""
+    if len(shape) != len(image.shape):
+        return False
+    sized = list(shape)
+    for at in (-2, -1) if image.dtype == "float32" else (-3, -2):
+        sized[at] = image.shape[at]
+    return tuple(sized) == image.shape

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlad.clock import NS_PER_S
-from vlad.config import PolicySettings
 from vlad.messages import Floats
 from vlad.policy.plan import Counts, Plan, Times
+from vlad.policy_settings import PolicySettings
 
 _DECAY = 0.01
 """ACT's m: the i-th chunk that tells about a moment weighs exp(-m i), so the oldest weighs most.

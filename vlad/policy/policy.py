@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from vlad.clock import NS_PER_S, Clock
-from vlad.config import PolicySettings
 from vlad.messages import Chunk, Floats, Sample
 from vlad.policy.agreement import bad_outputs, mismatches, misshapen
 from vlad.policy.backends import (
@@ -22,6 +21,7 @@ from vlad.policy.backends import (
     ServerLost,
     TensorrtOptions,
     Tensors,
+    TorchOptions,
     load_backend,
 )
 from vlad.policy.bundle import Bundle, BundleRefused
@@ -41,6 +41,7 @@ from vlad.policy.preprocess import (
     make_reader,
 )
 from vlad.policy.tokenizer import TokenizerError
+from vlad.policy_settings import PolicySettings
 
 _WARM_RUNS = 7
 _TIMED_RUNS = 5
@@ -69,8 +70,17 @@ class Policy:
         self.lost = ""
         """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
         self.memory_mb = 0
-        """What this process grew by when it was opened."""
+        """What this process grew by when it was opened, at least its files."""
+        self.smaller: tuple[Policy, ...] = ()
+        """The same at lower resolutions, the largest first; they belong to this one."""
+        self.usual_s = 0.0
+        """What a run takes when nothing else runs, once it was warmed up."""
+        self.is_strict = False
+        """Numbers that are not finite are an error here; else they are left for the kernel to judge."""
+        self._is_open = True
         manifest = bundle.manifest
+        self.device = ""
+        """Where the model lies, and which of its parts elsewhere, as its backend says; empty: it does not."""
         self._is_remote = manifest.backend in REMOTE
         self.topics = tuple(dict.fromkeys(spec.signal for spec in manifest.sampled))
         """The signals that it needs, all of them, for each inference."""
@@ -105,6 +115,8 @@ class Policy:
         if reasons:
             self._backend.close()
             raise BundleRefused(reasons)
+        if not self._is_remote and (described := self._backend.describe()) is not None:
+            self.device = described.device
 
     def warm_up(self) -> float:
         """Run a few times on plausible input and return the usual latency in seconds, without the first runs.
@@ -122,7 +134,8 @@ class Policy:
             raise BundleRefused([str(error)]) from error
         if reasons := bad_outputs(outputs, self.bundle):
             raise self._misfit(reasons) if self._is_remote else BundleRefused(reasons)
-        return statistics.median(times_s[-_TIMED_RUNS:])
+        self.usual_s = statistics.median(times_s[-_TIMED_RUNS:])
+        return self.usual_s
 
     def time_runs(self, count: int) -> list[float]:
         """How long so many runs took [s], one after the other; BackendError where the model fails."""
@@ -162,8 +175,7 @@ class Policy:
         manifest = self.bundle.manifest
         before_ns, self._stamp_ns = self._stamp_ns, self.stamp_ns(samples)
         if self._stamp_ns - before_ns > _BREAK_NS:
-            for history in self._histories:
-                history.forget()
+            self.forget()
         for spec, reader in zip(manifest.sampled, self._readers, strict=True):
             reader.read(samples[spec.signal].data)
         if self._prefix is not None:
@@ -173,7 +185,7 @@ class Policy:
         began_ns = self._clock.now_ns()
         outputs = self._backend.run(self._inputs)
         ready_ns = self._clock.now_ns()
-        if reasons := misshapen(outputs, self.bundle):
+        if reasons := (bad_outputs if self.is_strict else misshapen)(outputs, self.bundle):
             raise self._misfit(reasons)
         said, spread = choose(_actions(outputs, manifest.output))
         instruction, uncertainty = self._instruction(samples), _head(outputs, manifest.output.uncertainty)
@@ -210,9 +222,41 @@ class Policy:
         """The time that a chunk made from these samples belongs to."""
         return min(samples[topic].stamp_ns for topic in self._dated)
 
+    @property
+    def resolutions(self) -> tuple[Policy, ...]:
+        """Itself and the smaller ones."""
+        return (self, *self.smaller)
+
+    @property
+    def is_whole(self) -> bool:
+        """All resolutions can be run."""
+        return all(policy._is_open for policy in self.resolutions)
+
+    def forget(self) -> None:
+        """What was seen before does not belong to what comes next."""
+        for history in self._histories:
+            history.forget()
+
+    def drop_caches(self) -> None:
+        """Give back what is kept only to be quicker the next time; only between two inferences."""
+        if isinstance(self._backend, Encoded):
+            for encoder in self._backend.encoders:
+                encoder.forget()
+
+    def keep_smallest(self) -> None:
+        """Give back the memory of all resolutions but the smallest; only between two inferences."""
+        for policy in self.resolutions[:-1]:
+            policy._close()
+
     def close(self) -> None:
         """Give back the model's memory and devices."""
-        self._backend.close()
+        for policy in self.resolutions:
+            policy._close()
+
+    def _close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._backend.close()
 
     def _misfit(self, reasons: list[str]) -> BackendError:
         """An answer that cannot be used, as an error; a server may give another one next time."""
@@ -250,6 +294,7 @@ def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path
         onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
         server=settings.server,
         tensorrt=TensorrtOptions(settings.tensorrt.workspace_mb),
+        torch=TorchOptions(settings.torch.device_map),
         shapes={name: array.shape for name, array in inputs.items()},
         cache=cache,
         name=manifest.name,

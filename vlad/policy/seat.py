@@ -2,90 +2,33 @@
 
 A new bundle is loaded and warmed up in a thread, then runs in the shadow of the one that drives, on the same
 samples, and its chunks are judged as if they were followed. Only then they change places, between two turns
-of the loop; the follower joins the first chunk of the new one to what was followed, as any other.
+of the loop; the follower joins the first chunk of the new one to what was followed, as any other. While the
+one that shall drive, the primary, is lost or was closed for want of memory, the fallback does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-
-import psutil
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import Settings
 from vlad.messages import Chunk, Sample
-from vlad.policy.backends import BACKENDS, LOCKING, ServerLost
-from vlad.policy.bundle import Bundle, BundleRefused, load_bundle
-from vlad.policy.calibration import read_calibration
-from vlad.policy.inputs import InstructionInput
+from vlad.policy.backends import REMOTE
+from vlad.policy.bundle import BundleRefused
+from vlad.policy.fallback import Fallback, Outlet, Tell
+from vlad.policy.opening import open_beside
 from vlad.policy.policy import Policy
-from vlad.policy.prefix import Ahead, without_effect
+from vlad.policy.prefix import Ahead
+from vlad.policy.residents import Residents
+from vlad.policy.shadow import Shadowed, Trial
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
 from vlad.robot import Robot
 from vlad.safety.chunks import Admission
 from vlad.safety.failover import Sources
 from vlad.safety.view import Rules
-
-log = logging.getLogger(__name__)
-
-_SHADOWED = 10
-"""So many good chunks, then it may drive."""
-_SHADOW_S = 5.0
-_POLL_S = 0.02
-_MB = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Shadowed:
-    """How a bundle did before it was given the robot."""
-
-    chunks: int
-    """0: no samples came to try it on."""
-    latency_p50_ms: float | None
-
-
-def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
-    """Load the model and run it a few times; BundleRefused where it is not what the bundle says.
-
-    Its files must fit into the memory that it may take, or nothing is loaded; and so must what is taken when
-    it has run. One whose server is lost is opened all the same, and says so: `lost`.
-    """
-    calibration = read_calibration(settings.paths.state_dir, bundle)
-    if reason := without_effect(settings.policy.follow, bundle):
-        log.warning("%s", reason)
-    computer, process = psutil.virtual_memory(), psutil.Process()
-    may_take = settings.policy.memory_mb * _MB or computer.available
-    files = sum((bundle.folder / name).stat().st_size for name in bundle.manifest.files)
-    if files > may_take:
-        raise BundleRefused([_too_large(bundle, files, may_take)])
-    before = process.memory_info().rss
-    cache = settings.paths.state_dir / "cache"
-    policy = Policy(bundle, clock, settings.policy, cache=cache, calibration=calibration)
-    try:
-        if not policy.lost:
-            policy.warm_up()
-        policy.memory_mb = max(0, process.memory_info().rss - before) // _MB
-        if policy.memory_mb * _MB > may_take:
-            raise BundleRefused([_too_large(bundle, policy.memory_mb * _MB, may_take)])
-    except ServerLost as error:
-        policy.lost = str(error)
-    except BundleRefused:
-        policy.close()
-        raise
-    return policy
-
-
-def _too_large(bundle: Bundle, takes: int, may_take: int) -> str:
-    return (
-        f"{bundle}: takes {takes / _MB:.1f} MB of memory, and may take {may_take / _MB:.1f}; free some, "
-        f"raise policy.memory_mb where it is set, or use a smaller model"
-    )
 
 
 class Seat:
@@ -102,40 +45,81 @@ class Seat:
         on_chunk: Callable[[], None],
         armed: Callable[[], bool],
         ahead: Ahead,
+        tell: Tell,
     ) -> None:
-        """`settings` are those of the kernel; the others as for InferenceLoop."""
-        self.loop: InferenceLoop | None = None
+        """`settings` are those of the kernel; the others as for InferenceLoop and Fallback."""
         self.phase = ""
         """What is being done about a new bundle; empty: nothing."""
+        self.fallback: Fallback | None = None
+        self.gone: Path | None = None
+        """The bundle that gave way to the fallback for want of memory; None: none did."""
+        self.residents = Residents(settings.policy.resident_mb)
         self._settings = settings
         self._robot = robot
         self._clock = clock
         self._latest = latest
         self._sources = sources
-        self._chunks = chunks
-        self._on_chunk = on_chunk
+        self._outlet = Outlet(chunks, on_chunk)
         self._armed = armed
         self._ahead = ahead
+        self._tell = tell
+        self._primary: InferenceLoop | None = None
         self._candidate: InferenceLoop | None = None
         self._taken = asyncio.Event()
 
+    @property
+    def loop(self) -> InferenceLoop | None:
+        """The loop of the policy that drives now."""
+        fallback = self.fallback
+        return fallback.loop if fallback is not None and fallback.cause else self._primary
+
+    @property
+    def instead(self) -> str:
+        """Which policy drives in place of the one that shall, and why; empty: none does."""
+        fallback = self.fallback
+        if fallback is None or not fallback.cause:
+            return ""
+        return f"{fallback.loop.policy.bundle} drives: {fallback.cause}"
+
+    def stand_by(self, policy: Policy) -> None:
+        """Let this policy drive whenever the one that shall drive is lost; before `take`."""
+        loop, outlet, settings = self._make_loop(policy), self._outlet, self._settings.policy
+        self.fallback = Fallback(loop, outlet, settings, self._make_admission, self._clock, self._tell)
+
     def take(self, policy: Policy) -> None:
         """Let this policy drive from the start."""
-        self._sit(self._make_loop(policy, self._chunks, self._on_chunk))
+        loop = self._make_loop(policy)
+        loop.deliver(self._outlet.chunks, self._outlet.on_chunk)
+        self._sit(loop)
 
     async def run(self) -> None:
-        """Infer with whichever policy drives; raises what its model raised, and may be run again then."""
+        """Infer with whichever policy shall drive; raise what its model raised; may be run again then."""
         while True:
             await self._taken.wait()
-            assert self.loop is not None
-            await self.loop.run()
+            assert self._primary is not None
+            await self._primary.run()
 
     def notify(self, sample: Sample) -> None:
         """A sample came in and lies in its slot."""
-        if self.loop is not None:
-            self.loop.notify(sample)
+        if self.fallback is not None:
+            self.fallback.loop.notify(sample)
+        if self._primary is not None:
+            self._primary.notify(sample)
         if self._candidate is not None:
             self._candidate.notify(sample)
+
+    def check(self) -> str:
+        """Why no policy drives; empty: one does. Without the one that shall drive the fallback takes over."""
+        primary, fallback, now_ns = self._primary, self.fallback, self._clock.now_ns()
+        if primary is None:
+            return fallback.lost(now_ns) if fallback is not None and fallback.cause else ""
+        if fallback is None:
+            return primary.lost
+        if not fallback.cause and (cause := primary.lost or self._hangs(primary, now_ns)):
+            if fallback.loop.lost:
+                return f"{cause}; the fallback {fallback.loop.policy.bundle}: {fallback.loop.lost}"
+            fallback.take_over(primary, cause)
+        return fallback.lost(now_ns) if fallback.cause else ""
 
     async def activate(self, folder: Path) -> Shadowed:
         """Let the bundle in `folder` drive. BundleRefused, and then everything is as it was before."""
@@ -143,44 +127,99 @@ class Seat:
             raise BundleRefused([f"another bundle is being activated ({self.phase}); wait until it is done"])
         try:
             self.phase = f"{folder.parent.name}/{folder.name}: loading"
-            trial = await asyncio.to_thread(self._load, folder)
-            self.phase = f"{trial.loop.policy.bundle}: shadowing"
-            shadowed = await self._shadow(trial)
+            settings, resident = self._settings, self.residents.take(folder)
+            policy = await asyncio.to_thread(
+                open_beside, folder, self._robot, settings, self._clock, self._armed, resident
+            )
+            self.phase = f"{policy.bundle}: shadowing"
+            shadowed = await self._shadow(self._make_loop(policy))
         finally:
             self.phase = ""
         return shadowed
 
+    @property
+    def whole(self) -> InferenceLoop | None:
+        """The loop of the policy that shall drive, if it has larger resolutions to give up."""
+        loop = self._primary
+        return loop if loop is not None and loop.policy.smaller and loop.policy.is_whole else None
+
+    @property
+    def lowered(self) -> Path | None:
+        """The bundle that shall drive, if it gave up its larger resolutions."""
+        loop = self._primary
+        return None if loop is None or loop.policy.is_whole else loop.policy.bundle.folder
+
+    @property
+    def can_give_way(self) -> bool:
+        """There is a policy whose memory is here, to be closed, and a fallback that drives meanwhile."""
+        primary, fallback = self._primary, self.fallback
+        if primary is None or fallback is None or fallback.loop.lost:
+            return False
+        return primary.policy.bundle.manifest.backend not in REMOTE
+
+    async def drop_caches(self) -> None:
+        """Close the policies that do not run, keep none any more, and forget what encoders made."""
+        self.residents.budget_mb = 0
+        for loop in (self._primary, self.fallback.loop if self.fallback else None):
+            if loop is not None:
+                loop.drop_caches()
+        await asyncio.to_thread(_close, self.residents.drop())
+
+    def keep_residents(self) -> None:
+        """Keep policies that drove before again, as far as the settings let them."""
+        self.residents.budget_mb = self._settings.policy.resident_mb
+
+    async def give_way(self, why: str) -> int:
+        """Close the policy that shall drive, and let the fallback do so; what it took [MB]."""
+        primary, fallback = self._primary, self.fallback
+        if primary is None or fallback is None:
+            return 0
+        fallback.take_over(primary, why, probed=False)
+        self._primary, self.gone = None, primary.policy.bundle.folder
+        self._taken.clear()
+        primary.retire()
+        await asyncio.to_thread(primary.close)
+        return primary.policy.memory_mb
+
+    def loaded(self) -> dict[Path, str]:
+        """The folders of the bundles that are in memory, and what they are there for."""
+        loaded = {policy.bundle.folder: "resident" for policy in self.residents.policies}
+        if self._primary is not None:
+            loaded[self._primary.policy.bundle.folder] = "waiting"
+        if self.fallback is not None:
+            loaded[self.fallback.loop.policy.bundle.folder] = "fallback"
+        if self.loop is not None:
+            loaded[self.loop.policy.bundle.folder] = "running"
+        return loaded
+
     def close(self) -> None:
         """End the threads and close the policies."""
-        for loop in (self._candidate, self.loop):
+        _close(self.residents.drop())
+        standby = self.fallback.loop if self.fallback is not None else None
+        for loop in (self._candidate, self._primary, standby):
             if loop is not None:
                 loop.close()
 
-    def _load(self, folder: Path) -> _Trial:
-        """All that takes time, in a thread."""
-        bundle = load_bundle(folder, self._robot, self._settings.signals)
-        if reasons := _optional(bundle, self._settings):
-            raise BundleRefused(reasons)
-        backend = bundle.manifest.backend
-        if self._armed() and (backend in LOCKING or BACKENDS[backend] not in sys.modules):
-            # Loading a runtime's libraries holds Python's lock for longer than the safety tick may wait.
-            what = "reads its models in a way that" if backend in LOCKING else "is not loaded yet, which"
-            raise BundleRefused([
-                f"{bundle}: the {backend} runtime {what} would hold up the safety tick; "
-                f"disarm the robot, then activate the bundle"
-            ])  # fmt: skip
-        policy = open_policy(bundle, self._settings, self._clock)
-        if policy.lost:
-            policy.close()
-            raise BundleRefused([f"{bundle}: {policy.lost}"])
-        return _Trial(policy, self._make_loop, Admission(Rules(self._robot, self._settings)), self._clock)
+    def _hangs(self, loop: InferenceLoop, now_ns: int) -> str:
+        """Why an inference that is not over counts as lost; empty: it does not, yet."""
+        since_ns, deadline_s = loop.inference_since_ns, self._settings.policy.deadline_s
+        if since_ns is None or now_ns - since_ns <= deadline_s * NS_PER_S:
+            return ""
+        return f"no answer for {(now_ns - since_ns) / NS_PER_S:.2f} s"
 
-    async def _shadow(self, trial: _Trial) -> Shadowed:
+    def _lost(self) -> None:
+        """The policy that shall drive failed: do not wait for the next tick."""
+        if self.fallback is not None:
+            self.fallback.failed_again()
+            self.check()
+
+    async def _shadow(self, candidate: InferenceLoop) -> Shadowed:
         """Try it on what comes in; if it is good, it drives when this returns."""
-        candidate = self._candidate = trial.loop
+        trial = Trial(candidate, self._make_admission(), self._clock, self._settings.policy.deadline_s)
+        self._candidate = candidate
         running = asyncio.create_task(candidate.run(), name="shadow")
         try:
-            shadowed = await self._watch(trial, running)
+            shadowed = await trial.watch(running, self.loop)
         except BaseException:
             running.cancel()
             self._candidate = None
@@ -188,77 +227,53 @@ class Seat:
             raise
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        self._candidate, old = None, self.loop
-        candidate.deliver(self._chunks, self._on_chunk)
+        self._candidate, old = None, self._primary
+        if self.fallback is not None:
+            self.fallback.rest()
+        candidate.deliver(self._outlet.chunks, self._outlet.on_chunk)
         self._sit(candidate)
         if old is not None:
             old.retire()
-            await asyncio.to_thread(old.close)
+            await self._put_away(old)
         return shadowed
 
-    async def _watch(self, trial: _Trial, running: asyncio.Task[None]) -> Shadowed:
-        """Until it gave enough chunks; BundleRefused at the first that could not be followed."""
-        candidate, bundle = trial.loop, trial.loop.policy.bundle
-        driven = self.loop.inferences if self.loop is not None else 0
-        end_s = asyncio.get_running_loop().time() + _SHADOW_S
-        while candidate.inferences < _SHADOWED and asyncio.get_running_loop().time() < end_s:
-            await asyncio.sleep(_POLL_S)
-            lost = (candidate.lost or "its model ended") if running.done() else candidate.error
-            if problem := lost or trial.problem:
-                raise BundleRefused([f"{bundle}: in the shadow of the running policy: {problem}"])
-        if not candidate.inferences and self.loop is not None and self.loop.inferences > driven:
-            raise BundleRefused(
-                [f"{bundle}: no chunk in {_SHADOW_S:g} s, while the running policy gave some"]
-            )
-        p50_ns, deadline_s = candidate.latency_ns.percentiles(50)[0], self._settings.policy.deadline_s
-        if p50_ns is not None and p50_ns > deadline_s * NS_PER_S:
-            raise BundleRefused([
-                f"{bundle}: takes {p50_ns / 1e6:.0f} ms here, and policy.deadline_s is {deadline_s:g} s; "
-                f"use a faster model or more threads"
-            ])  # fmt: skip
-        return Shadowed(candidate.inferences, None if p50_ns is None else round(p50_ns / 1e6, 3))
+    async def _put_away(self, old: InferenceLoop) -> None:
+        """Keep its policy as a resident if it is well and there is room, else close it.
 
-    def _make_loop(
-        self, policy: Policy, chunks: Latest[Chunk], on_chunk: Callable[[], None]
-    ) -> InferenceLoop:
+        One whose model is on a server takes little here, but would hold a connection there.
+        """
+        bundle, now = old.policy.bundle, self._primary
+        again = now is not None and now.policy.bundle.folder.resolve() == bundle.folder.resolve()
+        useless = old.lost or again or not old.policy.is_whole or bundle.manifest.backend in REMOTE
+        policy = None if useless else await asyncio.to_thread(old.release)
+        if policy is None:
+            await asyncio.to_thread(old.close)
+        else:
+            await asyncio.to_thread(_close, self.residents.keep(policy, self._running_mb()))
+
+    def _running_mb(self) -> int:
+        """What the policies take that must not go."""
+        loops = (self._primary, self.fallback.loop if self.fallback is not None else None)
+        return sum(loop.policy.memory_mb for loop in loops if loop is not None)
+
+    def _make_admission(self) -> Admission:
+        return Admission(Rules(self._robot, self._settings))
+
+    def _make_loop(self, policy: Policy) -> InferenceLoop:
+        """A loop whose chunks nobody sees yet."""
         return InferenceLoop(
-            policy, self._latest, chunks, self._clock, self._settings.policy, on_chunk,
+            policy, self._latest, Latest(), self._clock, self._settings.policy, lambda: None,
             self._sources.topics, self._sources.estimates, self._ahead,
         )  # fmt: skip
 
     def _sit(self, loop: InferenceLoop) -> None:
-        self.loop = loop
+        for policy in loop.policy.resolutions:
+            policy.is_strict = self.fallback is not None
+        loop.tell_lost(self._lost)
+        self._primary, self.gone = loop, None
         self._taken.set()
 
 
-class _Trial:
-    """A bundle in the shadow: its loop, and why its chunks could not be followed; empty: they could."""
-
-    def __init__(
-        self,
-        policy: Policy,
-        make_loop: Callable[[Policy, Latest[Chunk], Callable[[], None]], InferenceLoop],
-        admission: Admission,
-        clock: Clock,
-    ) -> None:
-        self.problem = ""
-        self._chunks: Latest[Chunk] = Latest()
-        self._admission = admission
-        self._clock = clock
-        self.loop = make_loop(policy, self._chunks, self._look)
-
-    def _look(self) -> None:
-        chunk = self._chunks.take()
-        if chunk is not None and not self._admission.admit(chunk, self._clock.now_ns(), None, None):
-            self.problem = "; ".join(f"{said.fault}: {said.detail}" for said in self._admission.findings)
-
-
-def _optional(bundle: Bundle, settings: Settings) -> list[str]:
-    """A line for each input without which the robot would drive on."""
-    states = [spec.signal for spec in bundle.manifest.sampled if not isinstance(spec, InstructionInput)]
-    return [
-        f"{bundle}: reads {topic!r}, which the settings do not require: the robot would drive on without it; "
-        f"set signals.{topic}.required = true, and restart vlad"
-        for topic in dict.fromkeys(states)
-        if not settings.signals[topic].required
-    ]
+def _close(policies: Iterable[Policy]) -> None:
+    for policy in policies:
+        policy.close()

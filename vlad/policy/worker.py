@@ -7,21 +7,23 @@ running; its result comes back with one wake-up of the loop. There is no timer a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from math import isfinite
-from queue import SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from vlad.clock import NS_PER_S, Clock
-from vlad.config import PolicySettings
 from vlad.messages import Chunk, Doubt, Sample
+from vlad.policy.advice import advice
+from vlad.policy.model_thread import ModelThread
+from vlad.policy.pacing import part_of_time
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Ahead
 from vlad.policy.preprocess import ObservationError, instruction_text
+from vlad.policy.resolution import Resolution
+from vlad.policy_settings import PolicySettings
 from vlad.queues import Latest
 from vlad.statistics import Window
 
@@ -34,7 +36,6 @@ _LOG_EVERY_NS = NS_PER_S
 
 _Samples: TypeAlias = dict[str, Sample]
 _Outcome: TypeAlias = Chunk | BaseException
-_T = TypeVar("_T")
 
 
 class InferenceLoop:
@@ -80,14 +81,22 @@ class InferenceLoop:
         self._clock = clock
         self._on_chunk = on_chunk
         self._collision: float | None = None
+        self._settings = settings
         self._doubts: tuple[Doubt, ...] = ()
         self._period_ns = NS_PER_S / settings.rate_hz
+        self._part = part_of_time(settings, policy.bundle.manifest.backend, os.cpu_count() or 1)
+        self._rests_until_ns = 0
+        self._resolution = Resolution([one.usual_s for one in policy.resolutions], settings.target_s)
+        self._running = policy.resolutions[self._resolution.at]
+        """The resolution that runs, or ran last."""
         self._due_ns = 0.0
         self._used: Sample | None = None
         self._finished: deque[int] = deque(maxlen=_REMEMBERED)
         self._logged_ns = -_LOG_EVERY_NS
         self._ended: asyncio.Future[None] | None = None
-        self._worker = _Worker(policy)
+        self._asleep = False
+        self._on_lost: Callable[[], None] = lambda: None
+        self._worker = ModelThread(policy)
 
     async def run(self) -> None:
         """Infer until it is retired or cancelled, or raise what the model raised; may be run again then.
@@ -99,7 +108,7 @@ class InferenceLoop:
         try:
             if self.lost:
                 self._worker.submit(
-                    self.policy.try_out, lambda outcome: loop.call_soon_threadsafe(self._tried, outcome)
+                    self._running.try_out, lambda outcome: loop.call_soon_threadsafe(self._tried, outcome)
                 )
             self._start_if_due()
             await self._ended
@@ -114,6 +123,30 @@ class InferenceLoop:
     def deliver(self, chunks: Latest[Chunk], on_chunk: Callable[[], None]) -> None:
         """Put the chunks there from now on."""
         self._chunks, self._on_chunk = chunks, on_chunk
+
+    def lower_resolution(self, why: str) -> None:
+        """Run only the smallest resolution from now on, and give back the memory of the others."""
+        self._resolution.lower(self._clock.now_ns(), why)
+        self._at_resolution()
+        self._worker.submit(self.policy.keep_smallest, lambda _: None)
+
+    def drop_caches(self) -> None:
+        """Give back the memory of what is kept only to be quicker the next time."""
+        self._worker.submit(self._running.drop_caches, lambda _: None)
+
+    def tell_lost(self, on_lost: Callable[[], None]) -> None:
+        """Call this, on the loop's thread, each time that the model failed."""
+        self._on_lost = on_lost
+
+    def sleep(self) -> None:
+        """Use no frame until `wake`; nobody sees what comes of the inference that runs now."""
+        self._asleep = True
+        self.deliver(Latest(), lambda: None)
+
+    def wake(self) -> None:
+        """Use the newest frame at once, even if another loop used it, and then each new one."""
+        self._asleep, self._used = False, None
+        self._start_if_due()
 
     def retire(self) -> None:
         """Let `run` return; nobody sees what comes of it any more, nor of the inference that runs now."""
@@ -135,21 +168,19 @@ class InferenceLoop:
             "collision": self._collision,
             "calibrated": self.policy.confidence.calibration is not None,
             "doubts": {doubt.measure: _doubt(doubt) for doubt in self._doubts},
-            "remembered": self.policy.remembered(),
+            "resolution": self._running.bundle.manifest.resolution,
+            "resolutions": [one.bundle.manifest.resolution for one in self.policy.resolutions],
+            "resolution_why": self._resolution.why,
+            "remembered": self._running.remembered(),
             "memory_mb": self.policy.memory_mb,
-            "advice": self._advice(p50),
+            "device": self.policy.device,
+            "advice": advice(None if p50 is None else p50 / NS_PER_S, self._settings, self._part),
             "error": self.lost or self.error,
         }
 
-    def _advice(self, latency_ns: float | None) -> str:
-        """What would help where inference is slower than the settings ask; empty: it is not."""
-        if latency_ns is None or latency_ns <= self._period_ns:
-            return ""
-        asked_ms = self._period_ns / 1e6
-        return (
-            f"each takes {latency_ns / 1e6:.0f} ms, policy.rate_hz asks for one every {asked_ms:.0f} ms; a "
-            f"faster backend or precision (openvino, int8), a GPU, more policy.threads or a lower rate help"
-        )
+    def release(self) -> Policy | None:
+        """End the thread, and leave the policy open for another loop; None: it hangs, and is left behind."""
+        return self.policy if self._worker.close(_CLOSE_TIMEOUT_S, keep=True) else None
 
     def close(self) -> None:
         """End the thread and close the policy. A model that hangs is left behind."""
@@ -163,10 +194,10 @@ class InferenceLoop:
     def _start_if_due(self) -> None:
         frame = self._latest[self._source(self.policy.trigger)].peek()
         ended = self._ended is None or self._ended.done()
-        if ended or self.lost or self.inference_since_ns is not None or frame is self._used:
+        if ended or self._asleep or self.lost or self.inference_since_ns is not None or frame is self._used:
             return
         now_ns = self._clock.now_ns()
-        if frame is None or now_ns < self._due_ns - self._period_ns / 2:
+        if frame is None or now_ns < max(self._due_ns - self._period_ns / 2, self._rests_until_ns):
             return
         samples = self._observe()
         if samples is None:
@@ -176,11 +207,30 @@ class InferenceLoop:
         self._used = frame
         self.inference_since_ns = now_ns
         loop = asyncio.get_running_loop()
-        prefix = self.policy.prefix(samples, self._ahead)
+        policy = self._at_resolution()
+        prefix = policy.prefix(samples, self._ahead)
         self._worker.submit(
-            lambda: self.policy.infer(samples, prefix),
+            lambda: policy.infer(samples, prefix),
             lambda outcome: loop.call_soon_threadsafe(self._finish, outcome, now_ns),
         )
+
+    def _spent_s(self, took_ns: int) -> float:
+        """What an inference that took so long counts as, beside what it shall take at most.
+
+        One that keeps others from running, since the policy must keep to its share, takes the time of these.
+        """
+        resting = took_ns / self._part * (self._settings.target_s * NS_PER_S / self._period_ns)
+        return max(took_ns, resting) / NS_PER_S
+
+    def _at_resolution(self) -> Policy:
+        """The policy at the resolution that is next; it has not seen what another one saw, nor its times."""
+        policy = self.policy.resolutions[self._resolution.at]
+        if policy is not self._running:
+            log.info("%s: now at %s", policy.bundle, policy.bundle.manifest.resolution)
+            self._running = policy
+            self.latency_ns = Window(_REMEMBERED)
+            policy.forget()
+        return policy
 
     def _observe(self) -> _Samples | None:
         """The newest sample of each input, marked as used; None while one is missing or nothing is asked."""
@@ -201,9 +251,12 @@ class InferenceLoop:
         now_ns = self._clock.now_ns()
         self.inference_since_ns = None
         self.error = "" if isinstance(outcome, Chunk) else f"{outcome}"
+        took_ns = now_ns - began_ns
+        self._rests_until_ns = began_ns + int(took_ns / self._part)
         if isinstance(outcome, Chunk):
             self.inferences += 1
-            self.latency_ns.add(now_ns - began_ns)
+            self.latency_ns.add(took_ns)
+            self._resolution.ran(self._spent_s(took_ns), now_ns)
             self._finished.append(now_ns)
             self._collision, self._doubts = outcome.collision, outcome.doubts
             self._chunks.put(outcome)
@@ -225,6 +278,7 @@ class InferenceLoop:
     def _fail(self, error: BaseException) -> None:
         """The model is lost: let `run` raise why."""
         self.lost = f"{error}" or type(error).__name__
+        self._on_lost()
         if self._ended is not None and not self._ended.done():
             self._ended.set_exception(error)
 
@@ -239,37 +293,3 @@ def _doubt(doubt: Doubt) -> dict[str, float | None]:
     """For the status; null: not calibrated, or no number."""
     values = {"value": doubt.value, "slow": doubt.slow, "stop": doubt.stop}
     return {name: float(f"{value:.4g}") if isfinite(value) else None for name, value in values.items()}
-
-
-class _Worker:
-    """One thread that runs the policy. A daemon thread, unlike an executor's: a hung model ends with us."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
-        self._thread.start()
-
-    def submit(self, job: Callable[[], _T], done: Callable[[_T | BaseException], object]) -> None:
-        """Do it; `done` is called in the worker's thread with what came of it, or the error."""
-        self._jobs.put(lambda: _do(job, done))
-
-    def close(self, timeout_s: float) -> bool:
-        """Let the thread end and close the policy; False if it did not within the time."""
-        self._jobs.put(None)
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-        self._policy.close()
-
-
-def _do(job: Callable[[], _T], done: Callable[[_T | BaseException], object]) -> None:
-    try:
-        outcome: _T | BaseException = job()
-    except BaseException as error:  # handed to the loop, where the supervisor sees it
-        outcome = error
-    with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits for it
-        done(outcome)

@@ -427,6 +427,11 @@ _LINKS = (
         "See the error in `vladctl status` (policy).", clear_s=0.5,
     ),
     Fault(
+        "policy_fallback", "The policy that `policy.fallback` names drives in place of the other.",
+        WARNING, REPORT, ITSELF,
+        "See why in `vladctl status` (policy); the other drives again once it has been well for a while.",
+    ),
+    Fault(
         "guard_silent", "The guard is not heard.",
         DANGER, STOP2, RESET,
         "Start vlad-guard in the same run folder (or set guard.required = false); then `vladctl reset`.",

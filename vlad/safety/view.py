@@ -94,6 +94,8 @@ class Inputs:
     """The newest word of the guard; None: it never spoke."""
     policy_lost: str = ""
     """Why the model or its server does not answer; empty: it does."""
+    fallback: str = ""
+    """Which policy drives in place of the other, and why; empty: none does."""
 
 
 class Watched:

@@ -13,13 +13,14 @@ from tools.policy_servers.kserve import Served
 from tools.policy_servers.kserve_grpc import GrpcServer
 from tools.policy_servers.kserve_http import HttpServer
 from vlad.clock import SystemClock
-from vlad.config import PathSettings, PolicySettings
+from vlad.config import PathSettings
 from vlad.messages import Image
 from vlad.policy.backends import BackendError, ServerLost, TensorSpec
 from vlad.policy.backends.kserve_tensors import Place
 from vlad.policy.backends.remote import LARGEST_ANSWER
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
-from vlad.policy.seat import open_policy
+from vlad.policy.opening import open_policy
+from vlad.policy_settings import PolicySettings
 from vlad.server_settings import ServerSettings
 
 SERVERS = {"http": HttpServer, "grpc": GrpcServer}

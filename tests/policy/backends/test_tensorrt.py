@@ -14,7 +14,7 @@ from vlad.clock import SystemClock
 from vlad.config import Settings
 from vlad.policy.backends import BackendError, Model, TensorrtOptions, load_backend
 from vlad.policy.bundle import load_bundle, write_manifest
-from vlad.policy.seat import open_policy
+from vlad.policy.opening import open_policy
 
 SHIPPED = ("vlad.policy.backends.tensorrt", "vlad.policy.backends.tensorrt_plan")
 SHAPES = {"image": (1, 3, 2, 2), "tokens": (1, 4)}

@@ -54,6 +54,8 @@ def _row(model: Mapping[str, Any]) -> list[Text]:
         state = Text("running", style="green")
     elif model.get("refused"):
         state = Text("refused", style="red")
+    elif model.get("loaded"):
+        state = Text(clean(model["loaded"]), style="cyan")
     else:
         state = Text("installed", style="dim")
     name = Text(f"{clean(model.get('name', '-'))} {clean(model.get('version', '-'))}", style="bold")
@@ -142,10 +144,10 @@ def _found(client: Client, arguments: argparse.Namespace) -> str:
 def _times_ms(folder: Path, runs: int, threads: int) -> list[float]:
     # Only bench needs what runs a model; it takes a moment to import.
     from vlad.clock import SystemClock
-    from vlad.config import PolicySettings
     from vlad.policy.backends import REMOTE
     from vlad.policy.bundle import BundleRefused, load_bundle
     from vlad.policy.policy import Policy
+    from vlad.policy_settings import PolicySettings
 
     try:
         bundle = load_bundle(folder)

@@ -25,6 +25,7 @@ BACKENDS: dict[str, str] = {
     "torch": "vlad.policy.backends.torch",
     "openvino": "vlad.policy.backends.openvino",
     "tensorrt": "vlad.policy.backends.tensorrt",
+    "lerobot": "vlad.policy.backends.lerobot",
     "openpi": "vlad.policy.backends.openpi",
     "groot": "vlad.policy.backends.groot",
     "groot-n1.5": "vlad.policy.backends.groot_n15",
@@ -39,7 +40,7 @@ READS_JPEG: frozenset[str] = frozenset({"kserve"})
 """Those of them that can be sent a picture as a JPEG file. openpi's policies take arrays, and GR00T's servers
 insist on uint8 arrays."""
 
-LOCKING: frozenset[str] = frozenset({"torch"})
+LOCKING: frozenset[str] = frozenset({"torch", "lerobot"})
 """Those of them that hold Python's lock while they read a model: for each tensor, or for all of the file; a
 hundred megabytes take 80 ms."""
 
@@ -70,6 +71,13 @@ class TensorrtOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TorchOptions:
+    """What is set for torch alone, as in vlad.toml's [policy.torch]: the devices of single modules."""
+
+    device_map: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """What to load. `outputs` are the graph outputs that are wanted, `threads` the CPU threads it may use.
 
@@ -86,6 +94,7 @@ class Model:
     device: str = "cpu"
     onnx: OnnxOptions = field(default_factory=OnnxOptions)
     tensorrt: TensorrtOptions = field(default_factory=TensorrtOptions)
+    torch: TorchOptions = field(default_factory=TorchOptions)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     cache: Path | None = None
     server: ServerSettings | None = None

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vlad.policy.backends import BackendError, Description, Model, Tensors, TensorSpec
 from vlad.policy.backends.torch_archive import Kind, check
+from vlad.policy.backends.torch_devices import device_of, devices_of
 from vlad.policy.backends.torch_network import Network, load_program, load_script
 from vlad.policy.backends.torch_package import load_package
 
@@ -56,7 +57,7 @@ class TorchBackend:
         self._wanted = model.outputs
         self._threads = model.threads
         self._thread = 0
-        self._device = _device(model)
+        self._device = device_of(model)
         try:
             kind = check(model.path)
             self._half = _autocast(model, kind)
@@ -69,13 +70,13 @@ class TorchBackend:
         self._bound: dict[str, tuple[NDArray[Any], Tensor]] = {}
         moved = self._device.type != "cpu" or any(self._casts.values())
         self._call = self._place_and_call if moved else self._network.call
-        self._captures = self._device.type != "cpu" and kind != "aot"
+        self._captures = self._device.type != "cpu" and kind != "aot" and not self._network.devices
         outputs = self._network.outputs
         specs = dict.fromkeys(self._wanted, _UNKNOWN) if outputs is None else self._by_name(outputs)
         self._description = Description(
             inputs={name: _as_float32(spec) for name, spec in self._network.inputs.items()},
             outputs={name: _as_float32(spec) for name, spec in specs.items()},
-            device=str(self._device),
+            device=self._network.devices or str(self._device),
         )
 
     def describe(self) -> Description:
@@ -198,27 +199,16 @@ def load(model: Model) -> TorchBackend:
 
 
 def _load(model: Model, kind: Kind, device: torch.device, half: bool) -> Network:
+    path, parts = model.path, devices_of(model)
+    if parts and kind != "export":
+        raise ValueError("policy.torch.device_map is for exported programs, which still know their modules")
     match kind:
         case "export":
-            return load_program(model.path, device, half, int8=model.precision == "int8")
+            return load_program(path, device, half, parts, int8=model.precision == "int8")
         case "script":
-            return load_script(model.path, device)
+            return load_script(path, device)
         case "aot":
-            return load_package(model.path, device)
-
-
-def _device(model: Model) -> torch.device:
-    """Where to run; BackendError where this computer has no such device."""
-    device = torch.device(model.device)
-    if device.type == "cpu":
-        return device
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if (device.index or 0) >= found:
-        raise BackendError(
-            f"{model.path}: policy.device is {model.device!r}, but torch {torch.__version__} finds {found} "
-            f'GPUs; install a build of torch for this GPU and its driver, or set policy.device = "cpu"'
-        )
-    return torch.device(device.type, device.index or 0)
+            return load_package(path, device)
 
 
 def _autocast(model: Model, kind: Kind) -> torch.dtype | None:

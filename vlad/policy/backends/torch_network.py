@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from torch.export import ExportedProgram
+from torch.export import ExportedProgram, unflatten
 from torch.export.passes import move_to_device_pass
 
 # Takes seconds, and holds Python's lock: so now, with torch, and not when the first program is loaded.
@@ -16,46 +17,60 @@ from torch.export.pt2_archive._package import load_pt2
 from torch.utils import _pytree as pytree
 
 from vlad.policy.backends import TensorSpec
+from vlad.policy.backends.torch_devices import place
 
 Outputs: TypeAlias = Mapping[str, TensorSpec] | Sequence[TensorSpec]
 """By name where the model returns a dict, else in its order."""
+
+
+_MODULE = re.compile(r"[\w.@]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
     """`call` takes the inputs in the order of `inputs`, and gives a tensor, a sequence or a dict of tensors.
 
-    `outputs` is None where only a run shows them.
+    `outputs` is None where only a run shows them; `devices` says where its parts lie, if not all on one.
     """
 
     call: Callable[[list[torch.Tensor]], Any]
     inputs: Mapping[str, TensorSpec]
     outputs: Outputs | None
+    devices: str = ""
 
 
-def load_program(path: Path, device: torch.device, half: bool, *, int8: bool = False) -> Network:
+def load_program(
+    path: Path,
+    device: torch.device,
+    half: bool,
+    parts: Mapping[str, torch.device] | None = None,
+    *,
+    int8: bool = False,
+) -> Network:
     """An exported program, which must have been checked: loading may run what is in it. ValueError where its
     inputs are not plain tensors, or where it shall be `int8` and no weight is.
 
     `torch.export.load` is not used: what it cannot read, it reads again as an older form, by unpickling. With
-    `half`, what the program asserts of types in between is left out: they will be others.
+    `half`, what the program asserts of types in between is left out: they will be others. With `parts`, the
+    program is divided into its modules again, and these lie on their devices.
     """
     program = load_pt2(str(path)).exported_programs["model"]
     if int8 and not any(tensor.dtype is torch.int8 for tensor in program.state_dict.values()):
         raise ValueError("none of its weights is int8; let torchao quantise them before the export")
-    if device.type != "cpu":
+    if device.type != "cpu" and not parts:
         program = move_to_device_pass(program, device)
     if half:
         _forget_types(program)
     inputs, outputs = signature(program)
     positional = len(_arguments(program)[0])
     keywords = list(inputs)[positional:]
-    module = program.module()
+    module = _divided(program) if parts else program.module()
+    devices = place(module, device, parts) if parts else ""
 
     def call(tensors: list[torch.Tensor]) -> Any:
         return module(*tensors[:positional], **dict(zip(keywords, tensors[positional:], strict=True)))
 
-    return Network(call, inputs, outputs)
+    return Network(call, inputs, outputs, devices)
 
 
 def load_script(path: Path, device: torch.device) -> Network:
@@ -93,6 +108,18 @@ def _spec(name: str, value: Any) -> TensorSpec:
     if not isinstance(value, torch.Tensor):
         raise ValueError(f"{name} is no tensor; let forward take and return nothing but tensors")
     return TensorSpec(str(value.dtype).removeprefix("torch."), tuple(value.shape))
+
+
+def _divided(program: ExportedProgram) -> torch.nn.Module:
+    """The program as the modules that it was exported from. ValueError where their names are no plain names:
+    they become source code.
+    """
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            for name, _ in (node.meta.get("nn_module_stack") or {}).values():
+                if not _MODULE.fullmatch(name):
+                    raise ValueError(f"has a module of the name {name!r}")
+    return unflatten(program)
 
 
 def _forget_types(program: ExportedProgram) -> None:

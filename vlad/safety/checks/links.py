@@ -33,9 +33,11 @@ def guard_word(view: View) -> GuardReport | None:
 
 
 def policy(view: View) -> Iterator[Finding]:
-    """The model fails, or its server is gone."""
+    """The model fails, or its server is gone; or another drives in its place."""
     if view.inputs.policy_lost:
         yield Finding("policy_lost", "policy", view.inputs.policy_lost)
+    if view.inputs.fallback:
+        yield Finding("policy_fallback", "policy", view.inputs.fallback)
 
 
 def driver(view: View) -> Iterator[Finding]:

@@ -1,0 +1,151 @@
+"""A model that lies on several devices gives the same answer, and brings every tensor where it is needed.
+
+Torch's fake tensors have a device and a shape but no numbers, so that GPUs that are not there can be tried:
+an operation on tensors of two devices fails as it does on real ones.
+"""
+
+import contextlib
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.export.pt2_archive._package import load_pt2
+
+from vlad.policy.backends import BackendError, Model, TorchOptions, load_backend, torch_devices
+from vlad.policy.backends.torch_devices import place
+
+FIRST, SECOND, THIRD = (torch.device(name) for name in ("cuda:0", "cuda:1", "cuda:2"))
+
+
+class Layer(nn.Module):
+    """Makes a tensor of its own, as models do for positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        self.register_buffer("scale", torch.rand(8))
+
+    def forward(self, x):
+        return torch.relu(self.linear(x)) * self.scale + torch.arange(8, device=x.device) + x
+
+
+class Net(nn.Module):
+    """What the layers give meets what came in: on one device, or it fails."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter = nn.Linear(4, 8)
+        self.layers = nn.ModuleList([Layer(), Layer(), Layer()])
+
+    def forward(self, scan):
+        x = entered = self.enter(scan)
+        for layer in self.layers:
+            x = layer(x)
+        return {"actions": (x + entered + torch.ones(8, device=scan.device)).reshape(1, 4, 2)}
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """A network, and the file with the same one exported."""
+    torch.manual_seed(0)
+    net, path = Net().eval(), tmp_path_factory.mktemp("devices") / "model.pt2"
+    torch.export.save(torch.export.export(net, (torch.zeros(1, 4),)), path)
+    return net, path
+
+
+def model(path, precision="float32", **devices):
+    return Model(path, precision, ("actions",), 1, torch=TorchOptions(devices))
+
+
+def unflattened(path):
+    return torch.export.unflatten(load_pt2(str(path)).exported_programs["model"])
+
+
+@contextlib.contextmanager
+def fake():
+    """Within it tensors have no numbers, and may be on any GPU."""
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+        yield
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_every_tensor_is_brought_to_the_device_of_the_module_that_takes_it(program, exported):
+    net, ran = unflattened(program[1]) if exported else Net(), {}
+    with fake():
+        said = place(net, FIRST, {"layers.1": SECOND, "layers.2": SECOND, "layers.2.linear": THIRD})
+        lie = {name: tensor.device for name, tensor in net.state_dict().items()}
+        for name in ("enter", "layers.0.linear", "layers.1.linear", "layers.2.linear"):
+            net.get_submodule(name).register_forward_pre_hook(
+                lambda _, given, name=name: ran.update({name: given[0].device})
+            )
+        assert net(torch.empty(1, 4, device=FIRST))["actions"].device == FIRST
+    assert said == "cuda:0, layers.1 on cuda:1, layers.2 on cuda:1, layers.2.linear on cuda:2"
+    assert lie["enter.weight"] == lie["layers.0.linear.weight"] == lie["layers.0.scale"] == FIRST
+    assert lie["layers.1.linear.bias"] == lie["layers.2.scale"] == SECOND
+    assert lie["layers.2.linear.weight"] == THIRD
+    assert list(ran.values()) == [FIRST, FIRST, SECOND, SECOND]  # before the last brings it to its own
+
+
+def test_a_part_that_is_called_by_itself_takes_and_gives_where_it_is_called():
+    net = Net()
+    with fake():
+        place(net, FIRST, {"layers": SECOND})
+        assert net.layers[1].linear.weight.device == SECOND
+        assert net.layers[1].linear(torch.empty(1, 8, device=FIRST)).device == FIRST
+
+
+def test_a_fake_gpu_refuses_what_lies_on_another(monkeypatch):
+    """Or the test above could not fail."""
+    monkeypatch.setattr(torch_devices, "_bring", lambda *_: None)
+    net = Net()
+    with fake():
+        place(net, FIRST, {"layers.1": SECOND})
+        with pytest.raises(RuntimeError, match=r"two devices, cuda:0 and cuda:1"):
+            net(torch.empty(1, 4, device=FIRST))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_program_in_parts_gives_the_same_answer_and_says_where_they_lie(program, precision):
+    net, path = program
+    backend = load_backend("torch", model(path, precision, **{"layers.1": "cpu", "layers.2": "cpu"}))
+    assert backend.describe().device == "cpu, layers.1 on cpu, layers.2 on cpu"
+    for seed in (1, 2):
+        scan = torch.rand(1, 4, generator=torch.Generator().manual_seed(seed))
+        backend.warm_up({"scan": scan.numpy()})
+        expected = net(scan)["actions"].detach().numpy()
+        given = backend.run({"scan": scan.numpy()})["actions"]
+        np.testing.assert_allclose(given, expected, rtol=0 if precision == "float32" else 0.05, atol=1e-5)
+
+
+def test_a_module_that_is_not_there_is_refused_with_those_that_are(program):
+    with pytest.raises(BackendError, match=r"has no module layers\.7, but layers, layers\.0"):
+        load_backend("torch", model(program[1], **{"layers.7": "cpu"}))
+
+
+def test_a_program_whose_modules_have_no_plain_names_is_not_divided(program, tmp_path):
+    path = tmp_path / "model.pt2"
+    with zipfile.ZipFile(program[1]) as source, zipfile.ZipFile(path, "w") as target:
+        for record in source.namelist():
+            content = source.read(record)
+            if record.endswith("models/model.json"):
+                content = content.replace(b",enter,", b',enter\\")(,')
+            target.writestr(record, content)
+    load_backend("torch", model(path)).close()
+    with pytest.raises(BackendError, match="has a module of the name"):
+        load_backend("torch", model(path, enter="cpu"))
+
+
+def test_torchscript_is_not_divided(tmp_path):
+    path = tmp_path / "model.pt2"
+    torch.jit.trace(nn.Linear(4, 2), torch.zeros(1, 4)).save(path)
+    with pytest.raises(BackendError, match=r"device_map is for exported programs"):
+        load_backend("torch", model(path, linear="cpu"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_of_the_map_that_is_not_there_is_refused(program):
+    with pytest.raises(BackendError, match=r"policy\.torch\.device_map\.layers\.1 is 'cuda:1', but torch"):
+        load_backend("torch", model(program[1], **{"layers.1": "cuda:1"}))

@@ -1,0 +1,108 @@
+"""Which devices torch runs a model on: one, or several by the names of its modules.
+
+With several, a model that is too large for one GPU is shared by some: each named module lies on its own
+device, what it takes is brought there, and what it gives is brought back. One observation is under way at a
+time, so that the devices work one after the other: this is for memory, not for speed. The schedules of
+torch.distributed.pipelining keep all stages busy with many observations at once, and need a process for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from vlad.policy.backends import BackendError, Model
+
+
+def device_of(model: Model) -> torch.device:
+    """Where to run; BackendError where this computer has no such device."""
+    return _found(model, "policy.device", model.device)
+
+
+def devices_of(model: Model) -> dict[str, torch.device]:
+    """The devices of single modules by their names; BackendError where this computer lacks one."""
+    return {
+        name: _found(model, f"policy.torch.device_map.{name}", device)
+        for name, device in model.torch.device_map.items()
+    }
+
+
+def _found(model: Model, setting: str, wanted: str) -> torch.device:
+    device = torch.device(wanted)
+    if device.type == "cpu":
+        return device
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (device.index or 0) >= found:
+        raise BackendError(
+            f"{model.path}: {setting} is {wanted!r}, but torch {torch.__version__} finds {found} "
+            f'GPUs; install a build of torch for this GPU and its driver, or set {setting} = "cpu"'
+        )
+    return torch.device(device.type, device.index or 0)
+
+
+def place(network: nn.Module, home: torch.device, devices: Mapping[str, torch.device]) -> str:
+    """Lay the network on `home` and its named modules on their `devices`; ValueError for an unknown name.
+
+    A module within a named one may have another device again. What comes back says where what lies.
+    """
+    modules = dict(network.named_modules())
+    if unknown := [name for name in devices if name not in modules]:
+        raise ValueError(f"has no module {', '.join(unknown)}, but {', '.join(_largest(modules))}")
+    for name, module in modules.items():
+        # One by one: all of the network might be too much for its home.
+        device = _device_within(name, devices)
+        holds = _lay(module, device or home)
+        if device is not None and (holds or name in devices):
+            _bring(module, device)
+    return ", ".join([str(home), *(f"{name} on {device}" for name, device in devices.items())])
+
+
+def _lay(module: nn.Module, device: torch.device) -> bool:
+    """The module's own tensors, and what its graph makes, on the device; whether it has any."""
+    module._apply(lambda tensor: tensor.to(device), recurse=False)  # type: ignore[no-untyped-call]
+    for node in getattr(getattr(module, "graph", None), "nodes", ()):
+        if "device" in node.kwargs:
+            node.update_kwarg("device", device)
+    return any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False)))
+
+
+def _bring(module: nn.Module, device: torch.device) -> None:
+    """Let what the module takes be brought to its device, and what it gives to where that came from.
+
+    Within a module on the same device nothing moves. Policies also call parts of a module by themselves.
+    """
+    run = module.forward
+
+    def forward(*positional: Any, **named: Any) -> Any:
+        given = (positional, named)
+        came_from = [leaf.device for leaf in pytree.tree_leaves(given) if isinstance(leaf, torch.Tensor)]
+        positional, named = _moved(given, device)
+        result = run(*positional, **named)
+        return _moved(result, came_from[0]) if came_from else result
+
+    module.forward = forward
+
+
+def _moved(tree: Any, device: torch.device) -> Any:
+    return pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to(device), tree)
+
+
+def _device_within(name: str, devices: Mapping[str, torch.device]) -> torch.device | None:
+    """The device of the innermost named module that this one is, or is in."""
+    while name and name not in devices:
+        name = name.rpartition(".")[0]
+    return devices.get(name)
+
+
+def _largest(modules: Mapping[str, nn.Module]) -> list[str]:
+    """The names of some modules near the top, those with the most weights first."""
+    sizes = {
+        name: sum(weight.numel() for weight in module.parameters())
+        for name, module in modules.items()
+        if name and name.count(".") <= 2
+    }
+    return sorted(sizes, key=lambda name: -sizes[name])[:8]

@@ -1,0 +1,126 @@
+"""Opening a bundle: load its model, run it a few times, and see that it takes no more memory than it may."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from vlad.clock import Clock
+from vlad.config import Settings
+from vlad.policy.backends import BACKENDS, LOCKING, ServerLost
+from vlad.policy.bundle import Bundle, BundleRefused, is_unchanged, load_bundle
+from vlad.policy.calibration import read_calibration
+from vlad.policy.inputs import InstructionInput
+from vlad.policy.policy import Policy
+from vlad.policy.prefix import without_effect
+from vlad.robot import Robot
+
+log = logging.getLogger(__name__)
+
+_MB = 1_000_000
+
+
+def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
+    """Load the model and run it a few times; BundleRefused where it is not what the bundle says.
+
+    Its files must fit into the memory that it may take, or nothing is loaded; and so must what is taken when
+    it has run. One whose server is lost is opened all the same, and says so: `lost`.
+    """
+    calibration = read_calibration(settings.paths.state_dir, bundle)
+    if reason := without_effect(settings.policy.follow, bundle):
+        log.warning("%s", reason)
+    computer, process = psutil.virtual_memory(), psutil.Process()
+    may_take = settings.policy.memory_mb * _MB or computer.available
+    files = sum((bundle.folder / name).stat().st_size for name in bundle.manifest.files)
+    if files > may_take:
+        raise BundleRefused([_too_large(bundle, files, may_take)])
+    before = process.memory_info().rss
+    cache = settings.paths.state_dir / "cache"
+    policy = Policy(bundle, clock, settings.policy, cache=cache, calibration=calibration)
+    try:
+        if not policy.lost:
+            policy.warm_up()
+        for variant in bundle.variants:
+            small_before = process.memory_info().rss
+            small = Policy(variant, clock, settings.policy, cache=cache, calibration=calibration)
+            policy.smaller += (small,)
+            small.warm_up()
+            small.memory_mb = max(0, process.memory_info().rss - small_before) // _MB
+        takes = max(files, process.memory_info().rss - before)
+        policy.memory_mb = -(-takes // _MB)
+        if takes > may_take:
+            raise BundleRefused([_too_large(bundle, takes, may_take)])
+    except ServerLost as error:
+        policy.lost = str(error)
+    except BundleRefused:
+        policy.close()
+        raise
+    return policy
+
+
+def open_beside(
+    folder: Path,
+    robot: Robot,
+    settings: Settings,
+    clock: Clock,
+    armed: Callable[[], bool],
+    resident: Policy | None,
+) -> Policy:
+    """Check and open the bundle in `folder` while another drives; BundleRefused with every reason.
+
+    `settings` are those of the kernel. Where it is loaded already, as `resident`, manifest and calibration
+    are looked at only; one that is not the same any more is closed.
+    """
+    if resident is not None:
+        if _is_current(resident, settings):
+            return resident
+        resident.close()
+    bundle = load_bundle(folder, robot, settings.signals)
+    if reasons := _optional(bundle, settings):
+        raise BundleRefused(reasons)
+    backend = bundle.manifest.backend
+    if armed() and (backend in LOCKING or BACKENDS[backend] not in sys.modules):
+        # Loading a runtime's libraries holds Python's lock for longer than the safety tick may wait.
+        what = "reads its models in a way that" if backend in LOCKING else "is not loaded yet, which"
+        raise BundleRefused([
+            f"{bundle}: the {backend} runtime {what} would hold up the safety tick; "
+            f"disarm the robot, then activate the bundle"
+        ])  # fmt: skip
+    policy = open_policy(bundle, settings, clock)
+    if policy.lost:
+        policy.close()
+        raise BundleRefused([f"{bundle}: {policy.lost}"])
+    return policy
+
+
+def _is_current(policy: Policy, settings: Settings) -> bool:
+    """Whether its folder still holds the same bundle, and what was calibrated for it is the same as well."""
+    if not is_unchanged(policy.bundle):
+        return False
+    try:
+        calibration = read_calibration(settings.paths.state_dir, policy.bundle)
+    except BundleRefused:
+        return False
+    return calibration == policy.confidence.calibration
+
+
+def _too_large(bundle: Bundle, takes: int, may_take: int) -> str:
+    return (
+        f"{bundle}: takes {takes / _MB:.1f} MB of memory, and may take {may_take / _MB:.1f}; free some, "
+        f"raise policy.memory_mb where it is set, or use a smaller model"
+    )
+
+
+def _optional(bundle: Bundle, settings: Settings) -> list[str]:
+    """A line for each input without which the robot would drive on."""
+    states = [spec.signal for spec in bundle.manifest.sampled if not isinstance(spec, InstructionInput)]
+    return [
+        f"{bundle}: reads {topic!r}, which the settings do not require: the robot would drive on without it; "
+        f"set signals.{topic}.required = true, and restart vlad"
+        for topic in dict.fromkeys(states)
+        if not settings.signals[topic].required
+    ]
