@@ -15,7 +15,7 @@ from vlad.messages import Kind
 from vlad.policy_settings import PolicySettings
 from vlad.robot import Robot
 from vlad.safety.kinematics import Kinematics, KinematicsError
-from vlad.schema import Fraction, NotNegative, Positive, Section
+from vlad.schema import Fraction, NotNegative, Positive, Section, Word
 from vlad.settings_files import Values, merge, read_settings, read_toml
 
 
@@ -203,7 +203,7 @@ class Settings(Section):
     paths: PathSettings = PathSettings()
     realtime: RealtimeSettings = RealtimeSettings()
     wire: WireSettings = WireSettings()
-    signals: dict[str, SignalSettings]
+    signals: dict[Word, SignalSettings]
     policy: PolicySettings = PolicySettings()
     safety: SafetySettings = SafetySettings()
     computer: ComputerSettings = ComputerSettings()

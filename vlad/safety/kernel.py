@@ -73,7 +73,7 @@ class Kernel:
         limits = self._rules.limits
         self._axes = AxisWatch(robot, limits)
         self._commands = RecentCommands(limits, self._rules.period_ns)
-        self._tip = TipWatch(robot, limits, robot.workspace) if robot.workspace else None
+        self._tip = TipWatch(limits, robot.workspace) if robot.workspace else None
         self._looks = Looks(robot)
         self._parking = Parking(robot)
         self._limiter = Limiter(self._rules, self._parking)
