@@ -15,6 +15,7 @@ from vlad.control import Control
 from vlad.messages import Level
 from vlad.policy.bundle import BundleRefused
 from vlad.record.events import EventLog
+from vlad.record.taps import RecordError
 
 Row = dict[str, Any]
 
@@ -41,8 +42,11 @@ class FakeActions:
         self.fails = False
         self.padding = ""
         self.bundles: list[Row] = []
+        self.files: list[Row] = []
+        self.recording_off = False
         self.report: Row | None = None
         self.status_calls = 0
+        self.reloaded: Row = {"applied": [], "waiting": [], "restart": [], "problems": []}
 
     def status(self) -> Row:
         self.status_calls += 1
@@ -86,9 +90,21 @@ class FakeActions:
         self.done.append(("activate", who, name, version))
         return {"bundle": f"{name} {version}", "chunks": 10, "latency_p50_ms": 2.5}
 
+    async def reload(self, who: str) -> Row:
+        self.done.append(("reload", who))
+        return self.reloaded
+
     async def rollback(self, who: str) -> Row:
         self.done.append(("rollback", who))
         return {"bundle": "demo 0", "chunks": 0, "latency_p50_ms": None}
+
+    async def recordings(self) -> list[Row]:
+        return self.files
+
+    def record(self, what: str, note: str, who: str) -> None:
+        if self.recording_off:
+            raise RecordError('record.mode is "off"')
+        self.done.append(("record", who, what, note))
 
 
 class Served:

@@ -166,6 +166,7 @@ def test_mistakes_of_several_files_come_together(files: Files) -> None:
         ("[safety]\ncommand_ttl_ms = 500", "safety.command_ttl_ms"),
         ('[signals.x]\ntype = "smell"', "signals.x.type"),
         ("[signals.x]", "signals.x.type"),
+        ('[signals.""]\ntype = "imu"', "signals..[key]"),
         ("[operator]\ngroup = 3", "operator.group"),
         ('[policy]\ndevice = "gpu"', "policy.device"),
         ('[policy]\ndevice = "cuda:x"', "policy.device"),

@@ -249,6 +249,19 @@ def test_garbage_on_the_sensor_socket_is_counted_and_does_not_hurt(moving):
     assert status["signals"]["camera"]["age_s"] < 1.0
 
 
+def test_it_asks_systemd_for_more_time_while_a_policy_loads(tmp_path):
+    with rig(CAMERA, realtime=UNLOCKED) as made, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(30)
+        made.policy["bundle"] = str(write_policy(made.folder / "models" / "bench", "camera", 32, rounds=0))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        made.start("vlad", "--config", made.write_settings(), environment=environment)
+        told = [systemd.recv(4096)]
+        while b"READY=1" not in told[-1]:
+            told.append(systemd.recv(4096))
+    assert any(message.startswith(b"EXTEND_TIMEOUT_USEC=60000000") for message in told[:-1])
+
+
 def test_the_systemd_watchdog_is_fed_by_the_tick(tmp_path):
     with rig({}, realtime=UNLOCKED) as made, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))

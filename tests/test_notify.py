@@ -40,6 +40,19 @@ def test_ready_and_stopping_reach_systemd_with_a_status(systemd):
     notifier.close()
 
 
+def test_more_time_to_start_and_a_reload_are_told_as_systemd_wants_it(systemd):
+    notifier = Notifier(environment(systemd))
+    notifier.starting("loading the policy", 60.0)
+    notifier.reloading(1_234_567_890)
+    notifier.ready("rover: disarmed")
+    assert heard(systemd) == [
+        "EXTEND_TIMEOUT_USEC=60000000\nSTATUS=loading the policy",
+        "RELOADING=1\nMONOTONIC_USEC=1234567",
+        "READY=1\nSTATUS=rover: disarmed",
+    ]
+    notifier.close()
+
+
 def test_the_watchdog_is_fed_at_half_of_its_timeout_and_not_more_often(systemd):
     notifier = Notifier(environment(systemd, WATCHDOG_USEC="200000", WATCHDOG_PID=str(os.getpid())))
     for tick in range(1, 51):

@@ -24,6 +24,8 @@ ELSEWHERE = {
     "tools/demo": "tests/tools/test_demo.py",
     "tools/demo --seconds 30 --headless --json": "tests/tools/test_demo.py",
     "tools/test": ".ci/run",
+    "tools/install": "tests/systemd/test_install.py",
+    "tools/package deb": "tests/systemd/test_install.py",
     "tools/evaluate demo --worlds 100": "tests/tools/test_commands.py",
     "tools/train_g1 DATASET": "tests/tools/test_commands.py",
     "tools/evaluate g1 DATASET": "tests/tools/test_commands.py",

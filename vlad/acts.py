@@ -11,6 +11,7 @@ from vlad.messages import Instruction, Level, Sample
 from vlad.policy.bundle import BundleRefused, find_bundles, read_bundle
 from vlad.policy.choice import Choice, write_choice
 from vlad.safety.faults import active
+from vlad.safety.kernel import Kernel
 from vlad.safety.reaction import ActiveFault, Finding
 from vlad.status import fault_rows, status_report
 
@@ -25,11 +26,15 @@ class Acts:
         self.events = daemon.events
         self._daemon = daemon
         self._watchdog = daemon.watchdog
-        self._kernel = daemon.kernel
         self._clock = daemon.clock
         self._instruction_topic = next(
             (topic for topic, known in daemon.settings.signals.items() if known.type == "instruction"), ""
         )
+
+    @property
+    def _kernel(self) -> Kernel:
+        """The one of now: new settings bring another."""
+        return self._daemon.kernel
 
     def status(self) -> dict[str, Any]:
         return status_report(self._daemon)
@@ -58,6 +63,10 @@ class Acts:
         if not self._instruction_topic:
             raise ValueError("no signal of type instruction in the settings; add [signals.instruction]")
         self.put_task(text, who)
+
+    async def reload(self, who: str) -> dict[str, Any]:
+        """Read the settings again, and apply what may be applied now."""
+        return asdict(await self._daemon.reloader.reload(who))
 
     async def models(self) -> list[dict[str, Any]]:
         """The bundles that are installed, and those that are loaded."""
@@ -112,6 +121,15 @@ class Acts:
         known = (daemon.choice.bundle, daemon.choice.before, daemon.settings.policy.bundle)
         installed = sorted((daemon.settings.paths.state_dir / "models").glob("*/*"))
         return [*installed, *(folder for folder in known if folder is not None)]
+
+    async def recordings(self) -> list[dict[str, Any]]:
+        """What is in the folder of recordings, the oldest first."""
+        return await asyncio.to_thread(self._daemon.blackbox.recordings)
+
+    def record(self, what: str, note: str, who: str) -> None:
+        """Mark this moment, or begin or end a recording; RecordError where nothing is recorded."""
+        self._daemon.blackbox.order(what, note or who)
+        self.events.put("act", Level.SAFE, f"{who}: record {what} {note}".rstrip(), who=who, act="record")
 
     def put_task(self, text: str, who: str) -> None:
         """Set the task, and tell the policy where it reads one."""

@@ -16,7 +16,7 @@ from vlad.messages import Kind
 from vlad.policy_settings import PolicySettings
 from vlad.robot import Robot
 from vlad.safety.kinematics import Kinematics, KinematicsError
-from vlad.schema import Fraction, NotNegative, Positive, Section
+from vlad.schema import Fraction, NotNegative, Positive, Section, Word
 from vlad.settings_files import Values, merge, read_settings, read_toml
 
 
@@ -164,10 +164,37 @@ class GuardSettings(Section):
     relay_run: HexBytes = "31"
 
 
+class RecordSettings(Section):
+    """The black box: the last seconds of everything in memory, and on disk what was worth keeping."""
+
+    mode: Literal["triggered", "continuous", "off"] = "triggered"
+    """triggered: what was around a stop, a fault or a mark, and all the while of a caution."""
+    before_s: Annotated[float, Field(ge=1, le=600, strict=True)] = 30
+    after_s: Annotated[float, Field(ge=0, le=600, strict=True)] = 10
+    """Recorded from so long before a trigger to so long after it; triggers that overlap are one recording."""
+    memory_mb: Annotated[int, Field(ge=4, strict=True)] = 64
+    """For what is kept of the time before a trigger; three quarters of it are for pictures."""
+    picture_hz: Positive = 10
+    """At most so many pictures a second of each camera, and so many point clouds."""
+    jpeg_quality: Annotated[int, Field(ge=1, le=100, strict=True)] = 80
+    disk_mb: Annotated[int, Field(ge=1, strict=True)] = 10_000
+    """For all recordings together: the oldest are deleted first."""
+    free_mb: Annotated[int, Field(ge=0, strict=True)] = 1_000
+    """Of the disk, so much stays free."""
+    protected_s: NotNegative = 3600
+    """A recording in which something happened is not deleted while it is younger than this."""
+
+
 class OperatorSettings(Section):
     """Who may act through the control socket, besides root and the daemon's own user."""
 
     group: str = "vlad-operator"
+
+
+class LogSettings(Section):
+    """What goes to the journal, or to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Settings(Section):
@@ -177,13 +204,15 @@ class Settings(Section):
     paths: PathSettings = PathSettings()
     realtime: RealtimeSettings = RealtimeSettings()
     wire: WireSettings = WireSettings()
-    signals: dict[str, SignalSettings]
+    signals: dict[Word, SignalSettings]
     policy: PolicySettings = PolicySettings()
     safety: SafetySettings = SafetySettings()
     computer: ComputerSettings = ComputerSettings()
     health: HealthSettings = HealthSettings()
     guard: GuardSettings = GuardSettings()
+    record: RecordSettings = RecordSettings()
     operator: OperatorSettings = OperatorSettings()
+    log: LogSettings = LogSettings()
 
 
 def _lookup(values: dict[str, Any], where: tuple[int | str, ...]) -> bool:
@@ -265,6 +294,11 @@ def load_settings(path: Path) -> tuple[Settings, Robot]:
     if problems or settings is None or robot is None:
         raise ConfigError(problems)
     return settings, robot
+
+
+def unfit(settings: Settings, robot: Robot) -> list[str]:
+    """How settings and limits contradict themselves or each other; empty: they fit."""
+    return [*_unfit_settings(settings), *_unfit_signals(settings, robot)]
 
 
 def named_signals(robot: Robot) -> Iterator[tuple[str, str, str]]:

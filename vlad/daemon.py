@@ -12,13 +12,14 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Awaitable
 from typing import Any
 
 import zmq
 
 from vlad import realtime
 from vlad.acts import Acts
-from vlad.clock import NS_PER_S, Clock
+from vlad.clock import NS_PER_S, Clock, Tick
 from vlad.command import CommandWriter
 from vlad.computer import ComputerMonitor
 from vlad.config import Settings
@@ -30,6 +31,7 @@ from vlad.health.monitor import Health
 from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
 from vlad.loading import Loaded, load_policies, require_signals
+from vlad.logs import log_event
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
 from vlad.notify import Notifier
 from vlad.policy.bundle import Bundle
@@ -38,9 +40,11 @@ from vlad.policy.follower import Follower
 from vlad.policy.seat import Seat
 from vlad.policy.worker import InferenceLoop
 from vlad.queues import Latest
+from vlad.record.blackbox import BlackBox
 from vlad.record.events import EventLog
 from vlad.record.journal import Journal
 from vlad.relief import MemoryRelief
+from vlad.reload import Read, Reloaded, Reloader
 from vlad.robot import Robot
 from vlad.safety.kernel import Kernel, Verdict
 from vlad.safety.ladder import ARMED
@@ -51,6 +55,7 @@ log = logging.getLogger(__name__)
 
 _CONFIRM_S = 1.0
 _SETTLED = (*AT_REST, Mode.ESTOP)
+_PATIENCE_S = 60.0
 _RETRY_S = 0.5
 """A policy that failed, or whose server is lost, is tried out again at least this often."""
 
@@ -65,7 +70,8 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 class Daemon:
     """All parts of one robot's vlad."""
 
-    def __init__(self, settings: Settings, robot: Robot, clock: Clock) -> None:
+    def __init__(self, settings: Settings, robot: Robot, clock: Clock, read: Read) -> None:
+        """`read` gives the settings as they are in their files now."""
         self.settings = settings
         self.robot = robot
         self.clock = clock
@@ -78,7 +84,9 @@ class Daemon:
         self._failed: tuple[str, ...] = ()
         self._ticking = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._notifier = Notifier()
+        self.notifier = Notifier()
+        self.reloader = Reloader(self, read)
+        self._reloads: set[asyncio.Task[Reloaded]] = set()
 
     @property
     def inference(self) -> InferenceLoop | None:
@@ -117,16 +125,18 @@ class Daemon:
         paths = self.settings.paths
         make_folders(paths)
         closing.callback(os.close, hold_run_folder(paths.run_dir))
-        closing.callback(self._notifier.close)
+        closing.callback(self.notifier.close)
         self.wakefulness = realtime.Wakefulness(self.settings.realtime.wakeup_latency_us)
         closing.callback(self.wakefulness.close)
         self.realtime = {**realtime.apply(self.settings.realtime), "wakeup": self.wakefulness.state}
-        self.events = EventLog(paths.state_dir / "vlad.db", self.clock)
+        self.events = EventLog(paths.state_dir / "vlad.db", self.clock, tell=log_event)
         closing.push_async_callback(asyncio.to_thread, self.events.close)
         self.journal = Journal(self.events, self.clock)
         self.latch = EStopLatch(paths.state_dir / "estop.json", self.clock)
         closing.callback(self.latch.close)
-        loaded = await load_policies(self.settings, self.robot, self.clock, self.events, self.choice_path)
+        loaded = await self._patiently(
+            load_policies(self.settings, self.robot, self.clock, self.events, self.choice_path)
+        )
         self.choice, self.policy_error = loaded.choice, loaded.error
         self.fallback_error = loaded.fallback_error
         try:
@@ -138,6 +148,14 @@ class Daemon:
         self._start_parts(closing)
         self.events.put("start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid())
         closing.callback(self.events.put, "stop", Level.SAFE, "vlad stopped")
+
+    async def _patiently(self, loading: Awaitable[Loaded]) -> Loaded:
+        """Ask systemd for more time for as long as it takes: TensorRT may build a plan for many minutes."""
+        loaded = asyncio.ensure_future(loading)
+        while not loaded.done():
+            self.notifier.starting("loading the policy", _PATIENCE_S)
+            await asyncio.wait([loaded], timeout=_PATIENCE_S / 3)
+        return loaded.result()
 
     def _build(self, closing: contextlib.AsyncExitStack, loaded: Loaded) -> None:
         settings = require_signals(self.settings, loaded.policy, loaded.fallback)
@@ -159,6 +177,7 @@ class Daemon:
             context, settings.paths.run_dir, self.clock, lambda: self.watchdog.ticker.wake()
         )
         closing.callback(self.guard.close)
+        self.blackbox = BlackBox(settings, self.robot.name, self.clock, self.events)
         self.collector = realtime.Collector()
         self.kernel = Kernel(self.robot, settings, self.latch.load())
         self.watchdog = Watchdog(
@@ -187,7 +206,7 @@ class Daemon:
             self.ingest.latest,
             self.kernel.sources,
             chunks,
-            on_chunk=self.watchdog.ticker.wake,
+            on_chunk=lambda: self._on_chunk(chunks.peek()),
             armed=lambda: self.kernel.mode in ARMED,
             ahead=follower.ahead,
             tell=self._tell,
@@ -208,6 +227,7 @@ class Daemon:
         loop.set_exception_handler(self._on_loop_error)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.request_stop, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         self.ingest.start()
         self.guard.start()
         self.parts = [
@@ -221,6 +241,8 @@ class Daemon:
         if self.seat.fallback is not None:
             run = self.seat.fallback.loop.run
             self.parts.append(Part("fallback", run, critical=False, longest_backoff_s=_RETRY_S))
+        if self.blackbox.on:
+            self.parts.append(Part("record", self.blackbox.run, critical=False))
         tasks = [
             asyncio.create_task(supervise(part, self.clock, self.events, self._fail), name=part.name)
             for part in self.parts
@@ -232,7 +254,7 @@ class Daemon:
         """READY once the safety tick runs and an operator can connect."""
         await self._ticking.wait()
         await self.control.listening.wait()
-        self._notifier.ready(f"{self.robot.name}: {self.kernel.mode.value}")
+        self.notifier.ready(f"{self.robot.name}: {self.kernel.mode.value}")
 
     async def _run_watchdog(self) -> None:
         try:
@@ -270,23 +292,45 @@ class Daemon:
             self.acts.take_task(sample.data.text, f"{sample.topic} ({sample.data.source})")
         self.watchdog.notice(sample)
         self.seat.notify(sample)
+        self.blackbox.sample(sample)
 
-    def _on_verdict(self, verdict: Verdict) -> None:
+    def _on_chunk(self, chunk: Chunk | None) -> None:
+        self.watchdog.ticker.wake()
+        self.blackbox.chunk(chunk)
+
+    def _on_verdict(self, tick: Tick, verdict: Verdict) -> None:
         self._ticking.set()
         self.wakefulness.hold(armed=verdict.mode not in _SETTLED)
-        self._notifier.feed_watchdog(self.clock.now_ns())
+        self.notifier.feed_watchdog(self.clock.now_ns())
         self.journal.keep(verdict)
         for change in verdict.transitions:
-            self._notifier.status(f"{self.robot.name}: {change.after.value} ({change.cause})")
+            self.notifier.status(f"{self.robot.name}: {change.after.value} ({change.cause})")
             if change.after is Mode.ESTOP:
                 self.acts.put_task("", "the e-stop")
         self.latch.keep(verdict.estop_reason)
+        self.blackbox.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
+
+    # new settings -----------------------------------------------------------------------------------------
+
+    def _on_hangup(self) -> None:
+        task = asyncio.create_task(self.reloader.reload("SIGHUP"), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    def go_by(self, settings: Settings, limits: Robot | None = None) -> None:
+        """Go by other settings; with `limits` the safety kernel too, which must be replaceable now."""
+        self.settings = settings
+        required = require_signals(settings, *(loop.policy for loop in self.seat.loops))
+        if limits is not None:
+            self.robot = limits
+            self.kernel = self.watchdog.kernel = self.kernel.replaced(limits, required)
+        self.seat.renew(required, self.robot)
 
     # stop -------------------------------------------------------------------------------------------------
 
     async def _bring_to_rest(self) -> None:
         """Wait until the kernel has stopped the robot; the tick goes on commanding it meanwhile."""
-        self._notifier.stopping("bringing the robot to rest")
+        self.notifier.stopping("bringing the robot to rest")
         deadline_ns = self.clock.now_ns() + round(self._longest_stop_s() * NS_PER_S)
         while "watchdog" not in self._failed and self.clock.now_ns() < deadline_ns:
             verdict = self.watchdog.verdict

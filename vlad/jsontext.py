@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
 
 def to_json(value: Any) -> str:
     """`value` on one line. NaN and infinities become null, unknown types their text."""
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return _encode(value)
     except (TypeError, ValueError):
-        return json.dumps(_plain(value), allow_nan=False, separators=(",", ":"))
+        return _encode(_plain(value))
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from vlad.policy.opening import open_policy
 from vlad.policy.policy import Policy
 from vlad.record.events import EventLog
 from vlad.robot import Robot
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -89,6 +86,5 @@ def _refused(refused: BundleRefused | ChoiceError, folder: Path | None, events: 
     """Why, in one line, after it was told."""
     reasons = refused.reasons if isinstance(refused, BundleRefused) else [str(refused)]
     for reason in reasons:
-        log.error("bundle refused: %s", reason)
         events.put("bundle_refused", Level.WARNING, reason, folder=str(folder))
     return "; ".join(reasons)

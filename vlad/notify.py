@@ -1,4 +1,4 @@
-"""Telling systemd how the daemon is: READY, STATUS, WATCHDOG, STOPPING (sd_notify(3))."""
+"""Telling systemd how the daemon is: READY, STATUS, WATCHDOG, RELOADING, STOPPING (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 
 _NS_PER_US = 1_000
+_US_PER_S = 1_000_000
 
 
 class Notifier:
@@ -27,7 +28,16 @@ class Notifier:
         self._fed_ns = 0
 
     def ready(self, status: str) -> None:
+        """It has started, or has read its settings again."""
         self._send(f"READY=1\nSTATUS={status}")
+
+    def starting(self, status: str, takes_s: float) -> None:
+        """It is not ready yet, and lives: systemd waits for so long from now on at least."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(takes_s * _US_PER_S)}\nSTATUS={status}")
+
+    def reloading(self, now_ns: int) -> None:
+        """It reads its settings again; `ready` ends that. `now_ns` is of CLOCK_MONOTONIC."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now_ns // _NS_PER_US}")
 
     def status(self, text: str) -> None:
         self._send(f"STATUS={text}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import vlad
@@ -90,11 +91,17 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
         "health": daemon.health.report(),
         "guard": _guard(daemon, now_ns),
         "realtime": daemon.realtime,
+        "record": daemon.blackbox.report(),
+        "reload": asdict(daemon.reloader.outcome),
         "storage": {
             "events_dropped": daemon.events.dropped,
-            "problems": [problem for problem in (daemon.events.problem, daemon.latch.problem) if problem],
+            "problems": [problem for problem in _storage_problems(daemon) if problem],
         },
     }
+
+
+def _storage_problems(daemon: Daemon) -> tuple[str, ...]:
+    return daemon.events.problem, daemon.latch.problem, daemon.blackbox.problem
 
 
 def _tick(daemon: Daemon) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Watchdog:
         clock: Clock,
         tick_hz: int,
         collector: Collector,
-        on_verdict: Callable[[Verdict], None],
+        on_verdict: Callable[[Tick, Verdict], None],
         inference_since_ns: Callable[[], int | None],
         policy_lost: Callable[[], str],
         fallback: Callable[[], str],
@@ -90,6 +90,7 @@ class Watchdog:
                 inputs = self.sample(tick)
                 verdict = self.kernel.judge(inputs)
                 self._command(verdict)
+                self._follower.executed(inputs.now_ns, verdict.values)
                 self._account(tick, verdict)
         finally:
             self.ticker.close()
@@ -164,4 +165,4 @@ class Watchdog:
             counts.late_5ms += tick.late_ns > 5 * _MS
             self.lateness_ns.add(tick.late_ns)
             self._collector.after_tick(at_rest=verdict.mode in AT_REST)
-        self._on_verdict(verdict)
+        self._on_verdict(tick, verdict)

@@ -70,6 +70,10 @@ def report(**changes: Any) -> Row:
             "outlets": {"webhook": {"problem": "", "delivered": 3, "lost": 0}},
         },
         "guard": {"required": True, "state": "watching", "reason": "", "age_s": 0.012},
+        "record": {"mode": "triggered", "state": "recording", "file": "/var/lib/vlad/recordings/x.mcap.part",
+                   "causes": ["stop signal_stale: camera"], "ends_in_s": 8.2, "finished": 3, "held_s": 30.1,
+                   "folder": "/var/lib/vlad/recordings", "held_mb": 21.4, "messages": 51_000, "dropped": 0,
+                   "pictures_dropped": 2, "chunks_lost": 0, "problem": ""},
         "realtime": {"fifo": "applied", "memory": "refused: Operation not permitted", "cpus": "off"},
     }  # fmt: skip
     return status | changes

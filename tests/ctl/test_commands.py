@@ -22,8 +22,9 @@ from tests.ctl.reports import fault, report
 from tests.fake_daemon import Served
 
 CONTROL_CODES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-LOOKING = [["status"], ["events"], ["model", "list"]]
-ACTING = [["arm"], ["disarm"], ["estop"], ["reset"], ["task", "go"]]
+LOOKING = [["status"], ["events"], ["model", "list"], ["record", "status"], ["record", "list"]]
+ACTING = [["arm"], ["disarm"], ["estop"], ["reset"], ["task", "go"], ["record", "mark"], ["record", "stop"]]
+ACTING.append(["reload"])
 
 
 @pytest.mark.parametrize("command", [*LOOKING, *ACTING], ids=" ".join)
@@ -319,6 +320,20 @@ def test_a_model_that_may_not_drive_is_told_with_every_reason(daemon: Served, vl
     assert json.loads(vladctl("model", "activate", "demo", "7", "--json").stdout)["ok"] is False
 
 
+def test_what_became_of_new_settings_is_told(daemon: Served, vladctl: Vladctl) -> None:
+    daemon.actions.reloaded |= {"applied": ["policy.rate_hz"], "restart": ["realtime.tick_hz"]}
+    done = vladctl("reload")
+    assert done.returncode == 0
+    assert "applied: policy.rate_hz" in done.stdout
+    assert "after a restart: realtime.tick_hz" in done.stdout
+    daemon.actions.reloaded = {"problems": ["x.toml: safety.speed: unknown key"]}
+    daemon.actions.reloaded |= {"applied": [], "waiting": [], "restart": []}
+    done = vladctl("reload")
+    assert done.returncode == 1
+    assert "refused, the old ones hold" in done.stdout
+    assert "x.toml: safety.speed: unknown key" in done.stdout
+
+
 def test_looking_needs_none_of_the_heavy_libraries(daemon: Served) -> None:
     code = (
         "import sys; from vlad.ctl.__main__ import main\n"
@@ -354,3 +369,38 @@ def test_completion_completes_commands_and_options(vladctl: Vladctl, tmp_path: P
     ]  # fmt: skip
     assert "--follow" in complete("vladctl", "--run-dir", "/x", "events", "--")
     assert {"status", "doctor", "keys"} <= set(complete("vladctl", ""))
+
+
+def test_marks_arrive_with_their_note_and_where_nothing_is_recorded_it_says_so(
+    daemon: Served, vladctl: Vladctl
+) -> None:
+    vladctl("record", "mark", "it", "wobbles")
+    vladctl("record", "start")
+    assert [(act, *rest) for act, _, *rest in daemon.actions.done] == [
+        ("record", "mark", "it wobbles"), ("record", "start", ""),
+    ]  # fmt: skip
+    daemon.actions.recording_off = True
+    done = vladctl("record", "mark")
+    assert done.returncode == 1
+    assert 'record.mode is "off"' in done.stderr
+
+
+def test_recordings_are_listed_and_a_black_box_without_a_disk_is_a_failure(
+    daemon: Served, vladctl: Vladctl
+) -> None:
+    daemon.actions.files = [
+        {"file": "/r/a_stop.mcap", "size_mb": 20.25, "ended_ns": 1_795_275_911 * 10**9, "whole": True},
+        {"file": "/r/b.mcap.part", "size_mb": 0.5, "ended_ns": 1_795_275_999 * 10**9, "whole": False},
+    ]
+    first, second = vladctl("record", "list").stdout.splitlines()
+    assert "20.2 MB  /r/a_stop.mcap" in first
+    assert second.endswith("/r/b.mcap.part  (not finished)")
+    shown = vladctl("record", "status")
+    assert (shown.returncode, "2 pictures" in shown.stdout, "8 s more" in shown.stdout) == (0, True, True)
+    assert "recording: stop signal_stale: camera" in vladctl("status").stdout
+    problem = "/r: nothing can be recorded: No space left on device"
+    failed = {**report()["record"], "state": "failed", "problem": problem}
+    daemon.actions.report = report(record=failed)
+    shown = vladctl("record", "status")
+    assert (shown.returncode, problem in shown.stdout) == (1, True)
+    assert problem in vladctl("status").stdout

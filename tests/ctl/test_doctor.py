@@ -16,11 +16,11 @@ from tests.ctl.conftest import Vladctl
 from tests.ctl.reports import fault, report, signal
 from tests.fake_daemon import Served
 from tools.benchmarks.rig import write_remote_policy
-from vlad.config import RealtimeSettings, load_settings
+from vlad.config import RealtimeSettings, RecordSettings, load_settings
 from vlad.ctl.doctor.access import check_groups
 from vlad.ctl.doctor.daemon import check_daemon
 from vlad.ctl.doctor.finding import Finding
-from vlad.ctl.doctor.folders import check_database, check_disk, check_folder, check_latch
+from vlad.ctl.doctor.folders import check_database, check_disk, check_folder, check_latch, check_recordings
 from vlad.ctl.doctor.machine import check_clock, check_governor, check_realtime
 from vlad.ctl.doctor.settings import check_bundle, check_outlets, check_settings
 
@@ -300,3 +300,21 @@ def test_real_time_chunking_with_a_policy_that_cannot_is_a_warning() -> None:
     wanted = settings.policy.model_copy(update={"follow": "rtc"})
     warnings = found(check_bundle(settings.model_copy(update={"policy": wanted}), robot), "warning")
     assert 'no input of the kind prefix, so its chunks are joined as with "blend" -> use a bundle' in warnings
+
+
+def test_recordings_need_room_and_a_folder_that_can_be_written(tmp_path: Path) -> None:
+    assert "record.mode is off" in found(check_recordings(tmp_path, RecordSettings(mode="off")), "warning")
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "recordings" / "a.mcap").write_bytes(bytes(3_000_000))
+    small = RecordSettings(disk_mb=10, free_mb=0)
+    assert "1 recordings, 0.0 of 0.0 GB" in found(check_recordings(tmp_path, small), "ok")
+    large = RecordSettings(disk_mb=10**9)
+    assert "the disk has room for" in found(check_recordings(tmp_path, large), "warning")
+
+
+def test_a_black_box_that_lags_or_has_no_disk_is_told() -> None:
+    record = report()["record"]
+    lags = found(check_daemon(Path("/none"), report(), None), "warning")
+    assert "2 messages, pictures or chunks were left out" in lags
+    full = report(record={**record, "problem": "/r: nothing can be recorded: full"})
+    assert "/r: nothing can be recorded: full" in found(check_daemon(Path("/none"), full, None), "problem")

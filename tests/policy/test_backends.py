@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,14 @@ import pytest
 import torch
 
 from tests.policy.bundles import make_bundle, manifest, observations, write_model
+from tools.training.demo_quantize import (
+    CALIBRATION_WORLDS,
+    CHECK_WORLDS,
+    halve,
+    quantize,
+    quantize_program,
+    sightings,
+)
 from tools.training.demo_restore import example, without_wrapped_padding, write_torch
 from vlad.clock import SystemClock
 from vlad.policy.backends import BackendError, Model, OnnxOptions, load_backend
@@ -23,7 +32,7 @@ from vlad.policy_settings import PolicySettings
 
 DEMO = Path(__file__).resolve().parents[2] / "tools/models/demo/1/model.onnx"
 OUTPUTS = ("actions", "collision")
-TOLERANCE = {"float32": 1e-5, "float16": 2e-2, "bfloat16": 2e-2}
+TOLERANCE = {"float32": 1e-5, "float16": 2e-2, "bfloat16": 2e-2, "int8": 1e-1}
 MODELS = ("onnx", "openvino", "export", "script")
 SPECS = {
     "image": ("float32", (1, 3, 96, 128)),
@@ -92,6 +101,50 @@ def test_every_backend_gives_the_same_answer_whatever_the_order_of_its_inputs(de
     backend = load(demo(kind, precision), kind)
     assert_gives(backend, answers, precision)
     backend.close()
+
+
+@pytest.fixture(scope="session")
+def quantized(tmp_path_factory):
+    """The demo policy in int8 for each backend."""
+    folder, seen = tmp_path_factory.mktemp("int8"), sightings(CALIBRATION_WORLDS, 32)
+    quantize(DEMO, folder / "onnx.onnx", seen)
+    without_wrapped_padding(DEMO, folder / "float32.onnx")
+    quantize(folder / "float32.onnx", folder / "openvino.onnx", seen)
+    quantize_program(DEMO, folder / "export.pt2", example(DEMO))
+    return {path.stem: Model(path, "int8", OUTPUTS, 1) for path in folder.iterdir() if path.stem != "float32"}
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino", "export"])
+def test_in_int8_every_backend_gives_nearly_the_same_answer_to_what_the_policy_sees(quantized, kind):
+    exact = load_backend("onnx", Model(DEMO, "float32", OUTPUTS, 1))
+    seen = sightings(CHECK_WORLDS[:1], 16)
+    backend = load(quantized[kind], kind)
+    assert {name: (spec.dtype, spec.shape) for name, spec in backend.describe().inputs.items()} == SPECS
+    assert_gives(backend, [(inputs, exact.run(inputs)) for inputs in seen], "int8")
+    assert any(
+        np.abs(backend.run(inputs)["actions"] - exact.run(inputs)["actions"]).max() > 0 for inputs in seen
+    )
+    assert quantized[kind].path.stat().st_size < DEMO.stat().st_size
+    backend.close()
+
+
+def test_a_bundle_is_int8_by_its_model_and_by_what_it_says(quantized, tmp_path):
+    folder = tmp_path / "demo"
+    shutil.copytree(DEMO.parent, folder)
+    shutil.copy(quantized["onnx"].path, folder / "model.onnx")
+    values = tomllib.loads((folder / "policy.toml").read_text()) | {"precision": "int8"}
+    write_manifest(folder, values)
+    policy = Policy(load_bundle(folder), SystemClock())
+    assert policy.warm_up() > 0
+    assert policy.bundle.manifest.precision == "int8"
+    policy.close()
+
+
+def test_in_float16_onnx_runtime_gives_the_same_answer(tmp_path, answers):
+    halve(DEMO, tmp_path / "model.onnx")
+    backend = load_backend("onnx", Model(tmp_path / "model.onnx", "float16", OUTPUTS, 1))
+    assert_gives(backend, answers, "float16")
+    assert (tmp_path / "model.onnx").stat().st_size < 0.6 * DEMO.stat().st_size
 
 
 @pytest.mark.slow
@@ -328,9 +381,16 @@ def test_torch_uses_the_threads_that_are_set_in_the_thread_that_runs(demo):
     assert seen == [2]
 
 
-def test_int8_is_left_to_the_other_backends(demo):
-    with pytest.raises(BackendError, match="int8 only in a package of AOTInductor"):
-        load(demo("export", "int8"), "export")
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("export", "none of its weights is int8; let torchao"),
+        ("script", "not in TorchScript; export the model"),
+    ],
+)
+def test_a_model_of_torch_s_that_is_not_quantised_is_no_int8(demo, kind, reason):
+    with pytest.raises(BackendError, match=reason):
+        load(demo(kind, "int8"), kind)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

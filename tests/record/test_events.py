@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -197,3 +198,30 @@ def test_after_close_events_are_ignored(opened: Callable[[], EventLog]) -> None:
     log.put("x", Level.SAFE, "too late")
     log.close()
     assert texts(log) == []
+
+
+def test_each_event_is_told_once_by_another_thread_also_while_the_disk_fails(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, str, bool]] = []
+
+    def tell(event: dict[str, Any]) -> None:
+        told.append((event["id"], event["text"], threading.current_thread() is threading.main_thread()))
+
+    monkeypatch.setattr(events_module, "_RETRY_S", 0.01)
+    log = EventLog(path, FakeClock(), tell=tell)
+    try:
+        log.put("mode", Level.SAFE, "first")
+        until(lambda: len(told) == 1)
+        monkeypatch.setattr(Store, "write", fail)
+        log.put("mode", Level.SAFE, "second")
+        log.put("mode", Level.SAFE, "third")
+        until(lambda: len(told) == 3)
+    finally:
+        monkeypatch.undo()
+        log.close()
+    assert told == [(1, "first", False), (2, "second", False), (3, "third", False)]
+
+
+def fail(*values: object) -> None:
+    raise sqlite3.OperationalError("disk I/O error")

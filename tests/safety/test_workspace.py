@@ -200,7 +200,7 @@ def test_an_arm_that_is_not_measured_any_more_is_a_dead_signal(urdf):
 
 def test_positions_are_enough_to_judge_the_tip(urdf):
     robot = limits(workspace={"urdf": urdf, "tip": "hand", "box": CUBE})
-    tip = TipWatch(robot, Limits(robot), robot.workspace)
+    tip = TipWatch(Limits(robot), robot.workspace)
     assert tip.of_joints(Motion(problem="broken")) == ()
     inside = Motion(None, np.zeros(2))
     assert tip.of_joints(inside) == ()
@@ -208,7 +208,7 @@ def test_positions_are_enough_to_judge_the_tip(urdf):
     assert [finding.fault for finding in found] == []
     outside = Motion(np.zeros(2), np.array([pi, 0.5]))
     small = Workspace.model_validate({"urdf": urdf, "tip": "hand", "box": {**CUBE, "min": (0, 0, 0)}})
-    tip = TipWatch(robot, Limits(robot), small)
+    tip = TipWatch(Limits(robot), small)
     assert tip.of_joints(outside)[0].fault == "workspace"
     assert tip.of_joints(outside) is tip.of_joints(outside)
 
@@ -219,7 +219,7 @@ def test_positions_are_enough_to_judge_the_tip(urdf):
 def seen(*poses, speed=0.0, spacing=TICK_NS, **workspace) -> list[str]:
     """What is found in the last of these positions."""
     robot = limits(workspace={"pose": "pose", "box": CUBE, "keep_out": [ZONE]} | workspace)
-    tip, found = TipWatch(robot, Limits(robot), robot.workspace), ()
+    tip, found = TipWatch(Limits(robot), robot.workspace), ()
     for number, position in enumerate(poses):
         stamp_ns = number * spacing
         sample = Sample("pose", number, stamp_ns, stamp_ns, "", Pose(position, STILL))
@@ -316,7 +316,7 @@ def test_the_pose_signal_is_judged_in_the_kernel():
 
 def test_a_base_that_carries_an_arm_may_have_a_workspace():
     workspace = Workspace.model_validate({"pose": "pose", "box": CUBE})
-    assert TipWatch(rover(workspace=workspace), Limits(rover()), workspace).of_command(np.zeros(2)) == ()
+    assert TipWatch(Limits(rover()), workspace).of_command(np.zeros(2)) == ()
 
 
 def test_a_limits_file_whose_description_does_not_fit_is_refused_with_file_and_reason(urdf, tmp_path):

@@ -1,5 +1,8 @@
 """What the demo policy learns from, and what it sees when the daemon runs it, are the same."""
 
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,7 +11,8 @@ torch = pytest.importorskip("torch")
 from tools.sim.world import ROBOT_RADIUS_M, World  # noqa: E402
 from tools.training import demo_data  # noqa: E402
 from tools.training.demo_batch import ASKED, FrameStore  # noqa: E402
-from tools.training.demo_data import SLOTS, Episode, due, join, reduce_scan, shrink  # noqa: E402
+from tools.training.demo_data import Episode, due, reduce_scan, shrink  # noqa: E402
+from tools.training.demo_frames import SLOTS, join  # noqa: E402
 from tools.training.demo_model import (  # noqa: E402
     IMAGE_HEIGHT,
     IMAGE_MEAN,
@@ -16,16 +20,20 @@ from tools.training.demo_model import (  # noqa: E402
     IMAGE_WIDTH,
     MAP_HEIGHT,
     MAP_WIDTH,
+    PREFIX_ROWS,
     SCAN_BEAMS,
     SCAN_MEAN_M,
     SCAN_STD_M,
     DemoNet,
 )
+from tools.training.demo_restore import example, restore, with_prefix  # noqa: E402
 from tools.training.expert import HORIZON  # noqa: E402
 from tools.training.instructions import LENGTH, NAMES, UNKNOWN, make_tokenizer, tokens, wordings  # noqa: E402
 from vlad.messages import Image, LaserScan  # noqa: E402
 from vlad.policy.inputs import ImageInput, LaserInput  # noqa: E402
 from vlad.policy.preprocess import make_reader  # noqa: E402
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "tools/models/demo/1/model.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +142,66 @@ def test_one_pass_answers_each_instruction_as_if_it_were_asked_alone(frames) -> 
         alone, collision = net(batch.image[2:3], batch.scan[2:3], batch.odometry[2:3], batch.tokens[2:3, 1])
     assert together[2 * ASKED + 1].numpy() == pytest.approx(alone[0].numpy(), abs=1e-4)
     assert 0.0 <= collision.item() <= 1.0
+
+
+# a policy that takes a prefix ---------------------------------------------------------------------------
+
+
+def test_a_label_begins_with_what_was_done_and_goes_on_with_the_expert_s_plan_from_there() -> None:
+    plain, given = Episode(2, None).run(), Episode(2, None, PREFIX_ROWS).run()
+    assert np.array_equal(plain.images, given.images)
+    assert set(given.committed) == set(range(PREFIX_ROWS + 1))
+    compared = 0
+    for frame, committed in enumerate(given.committed.tolist()):
+        labels, there = given.chunks[frame], frame + committed
+        assert (labels[:, :committed] == labels[0, :committed]).all() or committed == 0
+        for slot in range(SLOTS):
+            if (plain.cells[frame, slot] < MAP_HEIGHT * MAP_WIDTH) == (
+                plain.cells[there, slot] < MAP_HEIGHT * MAP_WIDTH
+            ):
+                expected = plain.chunks[there, slot, : HORIZON - committed]
+                assert np.array_equal(labels[slot, committed:], expected)
+                compared += bool(committed)
+    assert compared > 100
+
+
+def test_what_was_done_is_what_the_robot_then_did() -> None:
+    given = Episode(2, None, PREFIX_ROWS).run()
+    long = np.flatnonzero(given.committed == PREFIX_ROWS)
+    done = given.chunks[long, SLOTS, PREFIX_ROWS - 1].astype(float)
+    assert np.corrcoef(done[:, 1], given.twists[long + PREFIX_ROWS, 1])[0, 1] > 0.95
+
+
+def test_a_late_policy_is_given_what_is_followed_until_its_answer_comes() -> None:
+    asked = []
+
+    def drive(image, scan, twist, name, ahead):
+        chunk = np.full((HORIZON, 2), 0.01 * len(asked), np.float32)
+        chunk[: len(ahead)] = ahead
+        asked.append((ahead.copy(), chunk))
+        return chunk
+
+    episode = next(
+        one for one in (Episode(seed, drive, PREFIX_ROWS) for seed in range(2, 99)) if one._late > 2
+    )
+    episode.run()
+    assert len(asked) > episode._late
+    for (_, before), (ahead, _) in itertools.pairwise(asked):
+        assert np.array_equal(ahead, before[1 : 1 + episode._late])
+
+
+def test_a_network_that_takes_a_prefix_repeats_it_and_knows_nothing_of_the_other_rows() -> None:
+    plain, net = restore(PUBLISHED), with_prefix(PUBLISHED, PREFIX_ROWS).eval()
+    inputs = [torch.from_numpy(array) for array in example(PUBLISHED).values()]
+    prefix = torch.randn(1, PREFIX_ROWS, 2)
+    with torch.inference_mode():
+        torch.nn.init.normal_(net.act[0].weight, std=0.1)
+        free, _ = net(*inputs, prefix, torch.tensor([0]))
+        kept, _ = net(*inputs, prefix, torch.tensor([3]))
+        changed = torch.cat([prefix[:, :3], torch.randn(1, PREFIX_ROWS - 3, 2)], dim=1)
+        again, _ = net(*inputs, changed, torch.tensor([3]))
+        first = with_prefix(PUBLISHED, PREFIX_ROWS).eval()(*inputs, prefix, torch.tensor([0]))[0]
+        assert torch.equal(first, plain(*inputs)[0])
+    assert torch.equal(kept[:, :3], prefix[:, :3])
+    assert torch.equal(kept, again)
+    assert not torch.equal(kept[:, 3:], free[:, 3:])

@@ -6,7 +6,7 @@ import argparse
 import functools
 import multiprocessing
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
@@ -20,11 +20,10 @@ from tools.sim.world import make_world
 from tools.training.demo_drive import Drive
 from vlad.clock import SystemClock
 from vlad.config import Settings, load_settings
-from vlad.messages import Chunk, Floats, Sample, Step
+from vlad.messages import Chunk, Floats, Step
 from vlad.policy.bundle import load_bundle
 from vlad.policy.follower import Follower
 from vlad.policy.policy import Policy
-from vlad.policy.prefix import Ahead, Prefix
 from vlad.policy_settings import PolicySettings
 from vlad.robot import Robot
 
@@ -85,31 +84,13 @@ class Naive(Recorder):
         return super().put(replace(chunk, stamp_ns=now_ns - chunk.step_ns), now_ns)
 
 
-class Conditioned(Policy):
-    """Stands in for a policy that takes a prefix: its chunks begin with the rows that are committed.
-
-    It keeps the promise that such a policy makes, and no more: what follows was not made to go on from there.
-    """
-
-    def prefix(self, samples: Mapping[str, Sample], ahead: Ahead) -> Prefix | None:
-        output = self.bundle.manifest.output
-        return ahead(self.stamp_ns(samples), round(output.step_s * 1e9), output.horizon)
-
-    def infer(self, samples: Mapping[str, Sample], prefix: Prefix | None = None) -> Chunk:
-        chunk = super().infer(samples)
-        if prefix is None:
-            return chunk
-        rest = chunk.actions[prefix.committed :]
-        return replace(chunk, actions=np.concatenate((prefix.rows[: prefix.committed], rest)))
-
-
 @functools.cache
 def _demo(way: str) -> tuple[Policy, Settings, Robot]:
-    """The demo policy, loaded once in each process."""
+    """The demo policy, or that which takes a prefix, loaded once in each process."""
     settings, robot = load_settings(ROOT / "etc/demo.toml")
-    kind = Conditioned if way == "rtc" else Policy
-    bundle = load_bundle(ROOT / "tools/models/demo/1", robot, settings.signals)
-    return kind(bundle, SystemClock()), settings, robot
+    name = "demo-rtc" if way == "rtc" else "demo"
+    bundle = load_bundle(ROOT / "tools/models" / name / "1", robot, settings.signals)
+    return Policy(bundle, SystemClock()), settings, robot
 
 
 def drive(way: str, added_ms: int, seed: int) -> Trial:
@@ -150,7 +131,7 @@ def run(arguments: argparse.Namespace) -> Report:
             "worlds": len(seeds),
             "picture_to_chunk_ms": f"{PICTURE_TO_CHUNK_MS} and what is added",
             "default": DEFAULT,
-            "rtc": "with a stand-in for a policy that takes a prefix",
+            "rtc": "with demo-rtc, which takes a prefix",
         },
         {f"{way} + {added_ms} ms": _summary(of[way, added_ms]) for way, added_ms in cases},
         [at_most(f"points of success that {DEFAULT} loses by 200 ms", lost, 5.0)],

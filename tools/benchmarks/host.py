@@ -65,7 +65,7 @@ class NotingDaemon(Daemon):
     """Writes down the lateness of each tick and the arrival of each camera frame."""
 
     def __init__(self, settings: Settings, robot: Robot, clock: Clock, pace: str) -> None:
-        super().__init__(settings, robot, clock)
+        super().__init__(settings, robot, clock, lambda: (settings, robot))
         self._pace = pace
         self.late_ns = array("q")
         self.frames = array("q")

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from tools.sim.world import COLOURS, KINDS
-from tools.training.demo_data import SLOTS, Frames
+from tools.training.demo_frames import SLOTS, Frames
 from tools.training.demo_model import (
     ACTION_MEAN,
     ACTION_STD,
@@ -19,6 +19,7 @@ from tools.training.demo_model import (
     IMAGE_STD,
     MAP_HEIGHT,
     MAP_WIDTH,
+    PREFIX_ROWS,
     SCAN_MEAN_M,
     SCAN_STD_M,
     TWIST_STD,
@@ -38,6 +39,8 @@ class Batch:
     scan: Tensor  # (B,K)
     odometry: Tensor  # (B,2)
     tokens: Tensor  # (B,M,L)
+    prefix: Tensor  # (B,P,2)
+    committed: Tensor  # (B,)
     actions: Tensor  # (B*M,HORIZON,2)
     cells: Tensor  # (B*M,)
     distances: Tensor  # (B*M,) [m]
@@ -86,6 +89,8 @@ class FrameStore:
             scan=torch.from_numpy((frames.scans[rows] - SCAN_MEAN_M) / SCAN_STD_M),
             odometry=torch.from_numpy(frames.twists[rows]) / torch.tensor(TWIST_STD),
             tokens=torch.from_numpy(self._tokens(asked)),
+            prefix=_normalised(frames.chunks[rows, SLOTS, :PREFIX_ROWS]),
+            committed=torch.from_numpy(frames.committed[rows].astype(np.int64)),
             actions=_normalised(frames.chunks[at]).flatten(0, 1),
             cells=torch.from_numpy(cells.astype(np.int64)).flatten(),
             distances=torch.from_numpy(frames.distances[rows[:, None], present]).flatten(),

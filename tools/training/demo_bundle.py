@@ -32,35 +32,37 @@ from vlad.policy.bundle import write_manifest
 
 _OPSET = 18
 _TOLERANCE = 1e-3
-_INPUTS = ("image", "scan", "odometry", "tokens")
 
 
 def write_bundle(folder: Path, net: DemoNet, tokenizer: Tokenizer, provenance: dict[str, Any]) -> None:
     """Write model.onnx, tokenizer.json and policy.toml. ValueError if ONNX Runtime and torch disagree."""
     folder.mkdir(parents=True, exist_ok=True)
     model = folder / "model.onnx"
-    example = (
-        torch.randn(1, 3, IMAGE_HEIGHT, IMAGE_WIDTH), torch.randn(1, SCAN_BEAMS), torch.randn(1, 2),
-        torch.randint(1, tokenizer.get_vocab_size(), (1, LENGTH)),
-    )  # fmt: skip
+    example: dict[str, torch.Tensor] = {
+        "image": torch.randn(1, 3, IMAGE_HEIGHT, IMAGE_WIDTH), "scan": torch.randn(1, SCAN_BEAMS),
+        "odometry": torch.randn(1, 2), "tokens": torch.randint(1, tokenizer.get_vocab_size(), (1, LENGTH)),
+    }  # fmt: skip
+    if net.prefix_rows:
+        example |= {"prefix": torch.randn(1, net.prefix_rows, 2), "committed": torch.tensor([3])}
     torch.onnx.export(
-        net, example, str(model), input_names=list(_INPUTS), output_names=["actions", "collision"],
-        opset_version=_OPSET, dynamo=True, external_data=False, verbose=False,
+        net, tuple(example.values()), str(model), input_names=list(example),
+        output_names=["actions", "collision"], opset_version=_OPSET, dynamo=True, external_data=False,
+        verbose=False,
     )  # fmt: skip
     forget_traces(model)
     latency_s = _check(model, net, example)
     tokenizer.save(str(folder / "tokenizer.json"))
-    write_manifest(folder, _manifest(latency_s, provenance))
+    write_manifest(folder, _manifest(latency_s, net.prefix_rows, provenance))
 
 
-def _check(model: Path, net: DemoNet, example: tuple[torch.Tensor, ...]) -> float:
+def _check(model: Path, net: DemoNet, example: dict[str, torch.Tensor]) -> float:
     """The model's latency on one thread [s], after a comparison with torch."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    feed = dict(zip(_INPUTS, (value.numpy() for value in example), strict=True))
+    feed = {name: value.numpy() for name, value in example.items()}
     with torch.inference_mode():
-        expected = net(*example)
+        expected = net(*example.values())
     for name, mine, theirs in zip(("actions", "collision"), expected, session.run(None, feed), strict=True):
         error = float(np.abs(mine.numpy() - theirs).max())
         if error > _TOLERANCE:
@@ -73,10 +75,11 @@ def _check(model: Path, net: DemoNet, example: tuple[torch.Tensor, ...]) -> floa
     return float(np.median(times))
 
 
-def _manifest(latency_s: float, provenance: dict[str, Any]) -> dict[str, Any]:
+def _manifest(latency_s: float, prefix_rows: int, provenance: dict[str, Any]) -> dict[str, Any]:
+    prefix = {"name": "prefix", "kind": "prefix", "shape": [1, prefix_rows, 2], "length": "committed"}
     return {
         "schema": 1,
-        "name": "demo",
+        "name": "demo-rtc" if prefix_rows else "demo",
         "version": "1",
         "robot_type": "rover",
         "backend": "onnx",
@@ -101,6 +104,7 @@ def _manifest(latency_s: float, provenance: dict[str, Any]) -> dict[str, Any]:
                 "name": "tokens", "kind": "instruction", "signal": "instruction", "shape": [1, LENGTH],
                 "tokenizer": "tokenizer.json",
             },
+            *([prefix] if prefix_rows else []),
         ],
         "output": {
             "name": "actions", "kind": "twist", "names": ["linear_x", "angular_z"], "horizon": HORIZON,

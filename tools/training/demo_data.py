@@ -3,13 +3,16 @@
 An episode is driven by the expert with disturbances, or by the policy in training (DAgger: the policy meets
 the states that its own mistakes lead to, and the expert labels them). Each frame is labelled for every target
 of its world and for an absent one, so that the same picture comes with several instructions.
+
+For a policy that takes a prefix each label begins with what was done from the frame on, for a number of rows
+that is drawn, and goes on with what the expert would do where that led; an episode that the policy drives has
+answers that come so many rows late.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from tools.sim.rover import Rover
 from tools.sim.sensors import Camera, Laser
 from tools.sim.world import ROBOT_RADIUS_M, Array, Pose, World, make_world
+from tools.training.demo_frames import SLOTS, Frames, Tally, Track
 from tools.training.demo_model import (
     FOLLOWED,
     IMAGE_HEIGHT,
@@ -29,7 +33,6 @@ from tools.training.demo_model import (
 from tools.training.expert import HORIZON, STEP_S, Expert, advance, reached
 from tools.training.instructions import NAMES
 
-SLOTS = 4  # targets of a world at most; slot SLOTS of `chunks` is for a target that is not there
 SCAN_RANGE_M = 6.0
 FRAMES = 180  # of an episode, STEP_S apart
 
@@ -42,48 +45,14 @@ _TICKS = round(STEP_S / 0.01)
 _MARGIN_M = 0.02
 _DISTURB_GAP_M = 0.1  # nearer to anything the expert steers
 
-Driver = Callable[[NDArray[np.uint8], NDArray[np.float32], tuple[float, float], str], NDArray[np.float32]]
-"""image (H,W,3), scan (K,) [m], twist, target's name -> chunk (HORIZON,2) [m/s, rad/s]."""
+_FREE_SHARE = 0.25  # of the frames, besides those that are drawn so: nothing is committed
 
-
-@dataclass(slots=True)
-class Frames:
-    """N frames. `names` index NAMES (-1: empty slot), `cells` the cells of the network's map."""
-
-    images: NDArray[np.uint8]  # (N,H,W,3)
-    scans: NDArray[np.float32]  # (N,K) [m]
-    twists: NDArray[np.float32]  # (N,2)
-    names: NDArray[np.int8]  # (N,SLOTS)
-    cells: NDArray[np.int16]  # (N,SLOTS)
-    distances: NDArray[np.float32]  # (N,SLOTS) to the surface [m]
-    chunks: NDArray[np.float16]  # (N,SLOTS+1,HORIZON,2)
-    candidates: NDArray[np.float16]  # (N,C,HORIZON,2) chunks of all sorts, and
-    collides: NDArray[np.bool_]  # (N,C) whether following them ends in a collision
-
-    def __len__(self) -> int:
-        return len(self.twists)
-
-
-@dataclass(slots=True)
-class Tally:
-    """How episodes went: tasks done and not done, and collisions."""
-
-    reached: int = 0
-    given_up: int = 0
-    collided: int = 0
-
-    def add(self, other: Tally) -> None:
-        """Count the other's too."""
-        self.reached += other.reached
-        self.given_up += other.given_up
-        self.collided += other.collided
-
-
-def join(parts: list[Frames]) -> Frames:
-    """All of them, in this order."""
-    return Frames(
-        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Frames))
-    )
+Driver = Callable[
+    [NDArray[np.uint8], NDArray[np.float32], tuple[float, float], str, NDArray[np.float32]],
+    NDArray[np.float32],
+]
+"""image (H,W,3), scan (K,) [m], twist, target's name, rows that are committed (d,2) -> chunk (HORIZON,2)
+[m/s, rad/s]."""
 
 
 def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -107,8 +76,10 @@ def due(chunk: NDArray[np.float32], age_s: float) -> tuple[float, float]:
 class Episode:
     """One robot in one world; `run` drives it and returns the labelled frames."""
 
-    def __init__(self, seed: int, driver: Driver | None) -> None:
-        """`driver`: the policy; None: the expert, disturbed now and then."""
+    def __init__(self, seed: int, driver: Driver | None, prefix_rows: int = 0) -> None:
+        """`driver`: the policy; None: the expert, disturbed now and then. At most `prefix_rows` are
+        committed.
+        """
         self._rng = np.random.default_rng([seed, driver is not None])
         self._world = make_world(seed)
         self._rover = Rover(self._world, pose=_start(self._world, self._rng))
@@ -117,6 +88,8 @@ class Episode:
         self._expert = Expert(self._world)
         self._driver = driver
         self._delay = int(self._rng.integers(2, 8))  # ticks from a frame to the first command made from it
+        self._prefix_rows = prefix_rows
+        self._late = int(self._rng.integers(prefix_rows)) if prefix_rows and driver else 0
         self._chunk = np.zeros((HORIZON, 2), np.float32)
         self._disturbed = 0
         self._disturbance = (0.0, 0.0)
@@ -127,19 +100,20 @@ class Episode:
     def run(self) -> Frames:
         """Drive for FRAMES frames, or until a collision."""
         seen: list[tuple[NDArray[np.uint8], NDArray[np.float32]]] = []
-        poses, twists, cells = [], [], []
+        poses, twists, cells, done = [], [], [], []
         for _ in range(FRAMES):
             image, scan = shrink(self._camera.image()), reduce_scan(self._laser.ranges())
             seen.append((image, scan))
             poses.append(self._rover.pose)
             twists.append(self._rover.twist)
             cells.append(self._cells())
-            self._drive(image, scan, cells[-1])
+            done.append(self._drive(image, scan, cells[-1]))
             self._next_task()
             if self._rover.collided:
                 self.tally.collided += 1
                 break
-        return self._label(seen, np.array(poses), np.array(twists), np.array(cells, np.int16))
+        track = Track(np.array(poses), np.array(twists), np.array(done, np.float32))
+        return self._label(seen, track, np.array(cells, np.int16))
 
     def _cells(self) -> list[int]:
         """Where on the policy's map each target is; _NOT_SEEN if it is not in view."""
@@ -154,11 +128,18 @@ class Episode:
             found.append(row * MAP_WIDTH + int(columns.mean() * MAP_WIDTH / labels.shape[1]))
         return found + [_NOT_SEEN] * (SLOTS - len(found))
 
-    def _drive(self, image: NDArray[np.uint8], scan: NDArray[np.float32], cells: list[int]) -> None:
-        """One frame's time, with the chunk before for as long as inference would take."""
+    def _drive(
+        self, image: NDArray[np.uint8], scan: NDArray[np.float32], cells: list[int]
+    ) -> tuple[float, float]:
+        """One frame's time, with the chunk before for as long as inference would take; the last command.
+
+        A chunk that comes several frames late begins with what was planned before it: until it comes, what is
+        followed is its own.
+        """
         twist, before = self._rover.twist, self._chunk
         if self._driver is not None:
-            self._chunk = self._driver(image, scan, twist, self._world.targets[self._target].name)
+            ahead = before[1 : 1 + self._late]
+            self._chunk = self._driver(image, scan, twist, self._world.targets[self._target].name, ahead)
         else:
             plan = self._expert.plan(
                 np.array([self._target]), np.array([self._rover.pose]), np.array([twist]),
@@ -167,9 +148,11 @@ class Episode:
             self._chunk = self._disturb(plan.commands[0])
         for tick in range(_TICKS):
             age = tick * 0.01
-            command = due(before, age + STEP_S) if tick < self._delay else due(self._chunk, age)
+            late = self._late or tick < self._delay
+            command = due(before, age + STEP_S) if late else due(self._chunk, age)
             self._rover.command(*command)
             self._rover.step()
+        return command
 
     def _disturb(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]:
         """Now and then somebody else steers for half a second."""
@@ -197,29 +180,52 @@ class Episode:
         self._target = int(self._rng.integers(len(self._world.targets)))
 
     def _label(
-        self, seen: list[tuple[NDArray[np.uint8], NDArray[np.float32]]], poses: Array, twists: Array,
+        self, seen: list[tuple[NDArray[np.uint8], NDArray[np.float32]]], track: Track,
         cells: NDArray[np.int16],
     ) -> Frames:  # fmt: skip
-        count, targets = len(poses), self._world.targets
+        count, targets = len(track.poses), self._world.targets
         names = np.full((count, SLOTS), -1, np.int8)
         distances = np.zeros((count, SLOTS), np.float32)
         chunks = np.zeros((count, SLOTS + 1, HORIZON, 2), np.float16)
+        committed = self._committed(count)
         for slot, target in enumerate(targets):
             names[:, slot] = NAMES.index(target.name)
-            distances[:, slot] = target.gap(poses[:, :2])
-            whose = np.full(count, slot)
-            chunks[:, slot] = self._expert.plan(whose, poses, twists, cells[:, slot] != _NOT_SEEN).commands
-        nothing = np.zeros(count, dtype=np.int64)
-        chunks[:, SLOTS] = self._expert.plan(nothing, poses, twists, nothing > 0).commands
-        candidates = self._candidates(chunks[:, : len(targets)], twists)
+            distances[:, slot] = target.gap(track.poses[:, :2])
+            chunks[:, slot] = self._plan(slot, track, cells[:, slot] != _NOT_SEEN, committed)
+        chunks[:, SLOTS] = self._plan(0, track, np.zeros(count, dtype=bool), committed)
+        candidates = self._candidates(chunks[:, : len(targets)], track.twists)
         collides = np.stack(
-            [_collides(self._world, poses, candidates[:, c]) for c in range(_CANDIDATES)], axis=1
+            [_collides(self._world, track.poses, candidates[:, c]) for c in range(_CANDIDATES)], axis=1
         )
         images, scans = (np.stack(values) for values in zip(*seen, strict=True))
         return Frames(
-            images, scans, twists.astype(np.float32), names, cells, distances, chunks,
+            images, scans, track.twists.astype(np.float32), names, cells, distances, chunks, committed,
             candidates.astype(np.float16), collides,
         )  # fmt: skip
+
+    def _committed(self, count: int) -> NDArray[np.int8]:
+        """How many rows of each frame's label are what was done, as far as the episode goes on."""
+        if self._prefix_rows == 0:
+            return np.zeros(count, np.int8)
+        drawn = self._rng.integers(self._prefix_rows + 1, size=count)
+        drawn[self._rng.random(count) < _FREE_SHARE] = 0
+        return np.minimum(drawn, np.arange(count)[::-1]).astype(np.int8)
+
+    def _plan(
+        self, slot: int, track: Track, seen: NDArray[np.bool_], committed: NDArray[np.int8]
+    ) -> NDArray[np.float32]:
+        """What was done, and from there on what the expert would do: (N,HORIZON,2).
+
+        Whether the target is in view is what the frame shows: more a policy cannot know.
+        """
+        frames = np.arange(len(seen))
+        after, rows = frames + committed, np.arange(HORIZON)
+        whose = np.full(len(seen), slot)
+        planned = self._expert.plan(whose, track.poses[after], track.twists[after], seen).commands
+        shifted = planned[frames[:, None], np.maximum(rows - committed[:, None], 0)]
+        done = track.done[np.minimum(frames[:, None] + rows, len(seen) - 1)]
+        label: NDArray[np.float32] = np.where((rows < committed[:, None])[..., None], done, shifted)
+        return label
 
     def _candidates(self, chunks: NDArray[np.float16], twists: Array) -> NDArray[np.float32]:
         """Chunks (N,C,HORIZON,2): an expert's, an expert's bent and sped up, and any arc begun from here."""

@@ -35,6 +35,17 @@ def restore(model: Path) -> DemoNet:
     return net
 
 
+def with_prefix(model: Path, rows: int) -> DemoNet:
+    """The same network with so many rows of a prefix as an input; it repeats them, but does not heed them."""
+    plain = restore(model)
+    net = DemoNet(plain.word.num_embeddings, rows)
+    state, first = plain.state_dict(), "act.0.weight"
+    wider = torch.zeros_like(net.state_dict()[first])
+    wider[:, : state[first].shape[1]] = state[first]
+    net.load_state_dict(state | {first: wider})
+    return net
+
+
 def write_torch(model: Path, kind: str, path: Path) -> None:
     """Write the same function as a model of torch's; `kind` is export, script or aot, which is compiled."""
     net = restore(model)

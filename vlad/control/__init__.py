@@ -6,9 +6,9 @@ RUN/control.sock, a Unix stream socket. One JSON object a line: {"id", "method",
 not_permitted, unavailable.
 
 Who may look: whoever can open the socket. It is mode 0660 of group `vlad`, or 0600 where there is no such
-group or this process may not give the socket to it. Who may act (arm, disarm, reset, task, activate,
-rollback): root, the daemon's own user and members of the group that operator.group names. The e-stop may be
-pressed by whoever can connect, because that is the safe direction.
+group or this process may not give the socket to it. Who may act (arm, disarm, reset, task, record, activate,
+rollback, reload): root, the daemon's own user and members of the group that operator.group names. The e-stop
+may be pressed by whoever can connect, because that is the safe direction.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from vlad.jsontext import to_json
 from vlad.messages import Level
 from vlad.policy.bundle import BundleRefused
 from vlad.record.events import EventLog
+from vlad.record.taps import RecordError
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,16 @@ class Actions(Protocol):
 
     async def rollback(self, who: str) -> Row: ...
 
+    async def recordings(self) -> list[Row]: ...
+
+    def record(self, what: str, note: str, who: str) -> None:
+        """RecordError where nothing is recorded."""
+        ...
+
+    async def reload(self, who: str) -> Row:
+        """What was applied, what was not, and the mistakes."""
+        ...
+
 
 class Control:
     """The server. One part of the daemon: `run` serves until it is cancelled."""
@@ -101,6 +112,9 @@ class Control:
             "task": self._task,
             "activate": self._activate,
             "rollback": self._rollback,
+            "recordings": self._recordings,
+            "record": self._record,
+            "reload": self._reload,
         }
 
     async def run(self) -> None:
@@ -284,6 +298,23 @@ class Control:
 
     async def _rollback(self, client: Session, params: Row) -> Row:
         return await _drive(self._actions.rollback(await self._operator(client, "activate a bundle")))
+
+    async def _recordings(self, client: Session, params: Row) -> list[Row]:
+        return await self._actions.recordings()
+
+    async def _record(self, client: Session, params: Row) -> Row:
+        what, note = params.get("what"), " ".join(str(params.get("note", "")).split())[:_LONGEST_REASON]
+        if what not in ("mark", "start", "stop"):
+            raise Error("bad_request", f"what is {what!r}", "use mark, start or stop")
+        try:
+            self._actions.record(what, note, await self._operator(client, "record"))
+        except RecordError as error:
+            raise Error("refused", str(error), "see vladctl record status") from None
+        return {"ok": True, "what": what, "note": note}
+
+    async def _reload(self, client: Session, params: Row) -> Row:
+        outcome = await self._actions.reload(await self._operator(client, "reload the settings"))
+        return {"ok": not outcome["problems"], **outcome}
 
     async def _operator(self, client: Session, act: str) -> str:
         """Who acts, for the event log; Error if they may not."""

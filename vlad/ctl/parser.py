@@ -76,6 +76,8 @@ def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     estop = _add(commands, "estop", "estop", "emergency stop, by vlad or by the guard; latches until reset")
     estop.add_argument("reason", nargs="*", help="for the event log")
     _add(commands, "reset", "act", "release a latched e-stop or stop; the robot stays disarmed")
+    _add(commands, "reload", "reload", "read the settings again, and apply what may be applied now")
+    _record(_add(commands, "record", "record", "look at the recordings, and make one"))
     task = _add(commands, "task", "act", "tell the robot what to do")
     task.add_argument("text", nargs="+", help='the instruction; "" for none')
 
@@ -103,6 +105,16 @@ def _model(parser: argparse.ArgumentParser) -> None:
         "--rate", type=_rate, required=True, metavar="HZ", help="of the data that the policy learned from"
     )
     action.add_argument("--config", type=Path, metavar="FILE", help="settings (/etc/vlad/vlad.toml)")
+
+
+def _record(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add(actions, "status", "record", "show what the black box holds, and whether it writes")
+    _add(actions, "list", "record", "show the recordings on this computer")
+    mark = _add(actions, "mark", "record", "record what was around this moment")
+    mark.add_argument("note", nargs="*", help="what is worth a look")
+    _add(actions, "start", "record", "record until record stop")
+    _add(actions, "stop", "record", "end what record start, or the mode continuous, began")
 
 
 def _offline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -48,7 +48,24 @@ def status_view(status: Row) -> RenderableType:
         parts += [_heading("signals"), signal_view(signals)]
     if unknown := status.get("unknown_topics"):
         parts.append(Text(f"dropped from unknown topics: {_counts(unknown)}", style="yellow"))
+    reload = {**(status.get("reload") or {}), "applied": ()}
+    if any(reload.values()):
+        parts += [_heading("settings"), settings_view(reload)]
     parts += [Text(), _facts(status)]
+    return Group(*parts)
+
+
+def settings_view(reload: Row) -> RenderableType:
+    """What became of settings that were read again."""
+    parts = [Text("  refused, the old ones hold:", style="red")] if reload.get("problems") else []
+    parts += [Text(f"    {clean(problem)}") for problem in reload.get("problems", ())]
+    for key, what, style in (
+        ("applied", "applied", "green"),
+        ("waiting", "once the robot is disarmed, nothing is latched, and they are read again", "yellow"),
+        ("restart", "after a restart", "yellow"),
+    ):
+        if names := reload.get(key):
+            parts.append(Text(f"  {what}: ", style=style).append(clean(", ".join(names)), style="default"))
     return Group(*parts)
 
 
@@ -168,6 +185,8 @@ def _facts(status: Row) -> Table:
         table.add_row("computer", _computer(computer))
     if health := status.get("health"):
         table.add_row("health", health_line(health))
+    if record := status.get("record"):
+        table.add_row("record", _record(record))
     realtime = status.get("realtime") or {}
     text = Text(", ").join(_state(name, state, "applied", "off") for name, state in realtime.items())
     table.add_row("realtime", text)
@@ -251,6 +270,19 @@ def _computer(computer: Row) -> Text:
     if computer.get("celsius") is not None:
         used.append(f"{computer['celsius']:.0f} degrees")
     return Text(", ".join(used) or "-")
+
+
+def _record(record: Row) -> Text:
+    """What the black box writes and why, or what it holds."""
+    state = clean(record.get("state", "-"))
+    if record.get("problem"):
+        return Text(clean(record["problem"]), style="red")
+    if record.get("file"):
+        return Text(f"{state}: {clean('; '.join(record.get('causes') or ()))}", style="yellow")
+    held = (
+        f", holds the last {record['held_s']:.0f} s in {record['held_mb']:.0f} MB" if state != "off" else ""
+    )
+    return Text(f"{state}{held}")
 
 
 def _parts(parts: Mapping[str, Row]) -> Text:

@@ -38,7 +38,8 @@ class _StartError(Exception):
         self.status = status
 
 
-def _parse(argv: list[str] | None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """What may stand on the command line."""
     parser = argparse.ArgumentParser(
         prog="vlad-guard",
         description="Say stop to the motors when vlad falls silent or contradicts itself.",
@@ -49,7 +50,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="in place of paths.run_dir")
     parser.add_argument("--version", action="version", version=f"vlad-guard {vlad.__version__}")
-    return parser.parse_args(argv)
+    return parser
 
 
 def _hold_run_folder(run_dir: Path) -> int:
@@ -98,14 +99,14 @@ def _ask_for_time(settings: GuardConfig) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Guard until SIGTERM or Ctrl-C; the exit status."""
-    arguments = _parse(argv)
+    arguments = make_parser().parse_args(argv)
     try:
         settings = load_guard_settings(arguments.config, arguments.run_dir)
     except SettingsError as error:
         for problem in error.problems:
             sys.stderr.write(f"vlad-guard: {problem}\n")
         return EXIT_SETTINGS
-    listener = start_logging(verbose=False)
+    logs = start_logging("info")
     try:
         with contextlib.ExitStack() as closing:
             _run(settings, closing)
@@ -113,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"vlad-guard: {error}\n")
         return error.status if isinstance(error, _StartError) else EXIT_SETTINGS
     finally:
-        listener.stop()
+        logs.close()
     return 0
 
 

@@ -68,7 +68,7 @@ class Fallback:
         self.cause = ""
         """Why it drives; empty: it does not."""
         self._outlet = outlet
-        self._settings = settings
+        self.settings = settings
         self._make_admission = admission
         self._clock = clock
         self._tell = tell
@@ -88,7 +88,7 @@ class Fallback:
         self.cause, self._other = cause, other if probed else None
         self._in_place_of = str(other.policy.bundle)
         self._since_ns, self._before = self._clock.now_ns(), self.loop.inferences
-        self._admission, self._recovery = self._make_admission(), Recovery(self._settings.failback_s)
+        self._admission, self._recovery = self._make_admission(), Recovery(self.settings.failback_s)
         bundles = f"{self.loop.policy.bundle} drives in place of {self._in_place_of}"
         self._tell(Level.WARNING, f"{bundles}: {cause}")
         if probed:
@@ -110,7 +110,7 @@ class Fallback:
         bundle, error = self.loop.policy.bundle, self.loop.lost
         if not error and self.loop.inferences == self._before:
             asked = self.loop.inference_since_ns is not None or self.loop.error
-            if asked and now_ns - self._since_ns > self._settings.deadline_s * NS_PER_S:
+            if asked and now_ns - self._since_ns > self.settings.deadline_s * NS_PER_S:
                 error = self.loop.error or "no chunk in time"
         return f"{self.cause}; the fallback {bundle}: {error}" if error else ""
 
@@ -132,7 +132,7 @@ class Fallback:
         chunk, other, now_ns = self._probed.take(), self._other, self._clock.now_ns()
         if chunk is None or other is None:
             return
-        late = chunk.inference_ns > self._settings.deadline_s * NS_PER_S
+        late = chunk.inference_ns > self.settings.deadline_s * NS_PER_S
         admitted = self._admission.admit(chunk, now_ns, None, None)
         self._admission.findings = ()
         if late or not admitted:

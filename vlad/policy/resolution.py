@@ -27,7 +27,8 @@ class Resolution:
     def __init__(self, usual_s: Sequence[float], target_s: float) -> None:
         """`usual_s` has what an inference at each of them takes when nothing else runs, largest first."""
         self._usual_s = [max(usual, 1e-9) for usual in usual_s]
-        self._target_s = target_s
+        self.target_s = target_s
+        """What an inference may take."""
         self._least = 0
         self._changed_ns = 0
         self._raised_ns: int | None = None
@@ -45,7 +46,7 @@ class Resolution:
     def ran(self, took_s: float, now_ns: int) -> None:
         """An inference took so long; the next one may be at another resolution."""
         self._recent_s.append(took_s)
-        self._slow = self._slow + 1 if took_s > self._target_s else 0
+        self._slow = self._slow + 1 if took_s > self.target_s else 0
         if self._slow >= SLOW_RUNS and self.at + 1 < len(self._usual_s):
             back = self._raised_ns is not None and now_ns - self._raised_ns < self._hold_s * NS_PER_S
             self._hold_s = min(2 * self._hold_s, _LONGEST_HOLD_S) if back else HOLD_S
@@ -63,7 +64,7 @@ class Resolution:
         if len(self._recent_s) < _LOOKED_AT or now_ns - self._changed_ns < self._hold_s * NS_PER_S:
             return False
         expected_s = max(self._recent_s) * self._usual_s[self.at - 1] / self._usual_s[self.at]
-        return expected_s <= MARGIN * self._target_s
+        return expected_s <= MARGIN * self.target_s
 
     def _change(self, at: int, why: str, now_ns: int) -> None:
         self.at, self.why, self._changed_ns = at, why, now_ns
@@ -72,4 +73,4 @@ class Resolution:
         self._recent_s.clear()
 
     def _one_larger(self, took_s: float) -> str:
-        return f"the next larger one took {took_s * 1e3:.0f} ms, and may take {self._target_s * 1e3:.0f} ms"
+        return f"the next larger one took {took_s * 1e3:.0f} ms, and may take {self.target_s * 1e3:.0f} ms"

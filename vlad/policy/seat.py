@@ -74,6 +74,12 @@ class Seat:
         return fallback.loop if fallback is not None and fallback.cause else self._primary
 
     @property
+    def loops(self) -> tuple[InferenceLoop, ...]:
+        """Those of the policies that may drive at any moment: the one that shall, and the fallback."""
+        fallback = self.fallback.loop if self.fallback is not None else None
+        return tuple(loop for loop in (self._primary, fallback) if loop is not None)
+
+    @property
     def instead(self) -> str:
         """Which policy drives in place of the one that shall, and why; empty: none does."""
         fallback = self.fallback
@@ -85,6 +91,14 @@ class Seat:
         """Let this policy drive whenever the one that shall drive is lost; before `take`."""
         loop, outlet, settings = self._make_loop(policy), self._outlet, self._settings.policy
         self.fallback = Fallback(loop, outlet, settings, self._make_admission, self._clock, self._tell)
+
+    def renew(self, settings: Settings, robot: Robot) -> None:
+        """Go by other settings from now on."""
+        self._settings, self._robot = settings, robot
+        for loop in self.loops if self._candidate is None else (*self.loops, self._candidate):
+            loop.go_by(settings.policy)
+        if self.fallback is not None:
+            self.fallback.settings = settings.policy
 
     def take(self, policy: Policy) -> None:
         """Let this policy drive from the start."""
@@ -160,9 +174,8 @@ class Seat:
     async def drop_caches(self) -> None:
         """Close the policies that do not run, keep none any more, and forget what encoders made."""
         self.residents.budget_mb = 0
-        for loop in (self._primary, self.fallback.loop if self.fallback else None):
-            if loop is not None:
-                loop.drop_caches()
+        for loop in self.loops:
+            loop.drop_caches()
         await asyncio.to_thread(_close, self.residents.drop())
 
     def keep_residents(self) -> None:
@@ -195,10 +208,8 @@ class Seat:
     def close(self) -> None:
         """End the threads and close the policies."""
         _close(self.residents.drop())
-        standby = self.fallback.loop if self.fallback is not None else None
-        for loop in (self._candidate, self._primary, standby):
-            if loop is not None:
-                loop.close()
+        for loop in self.loops if self._candidate is None else (self._candidate, *self.loops):
+            loop.close()
 
     def _hangs(self, loop: InferenceLoop, now_ns: int) -> str:
         """Why an inference that is not over counts as lost; empty: it does not, yet."""
@@ -253,8 +264,7 @@ class Seat:
 
     def _running_mb(self) -> int:
         """What the policies take that must not go."""
-        loops = (self._primary, self.fallback.loop if self.fallback is not None else None)
-        return sum(loop.policy.memory_mb for loop in loops if loop is not None)
+        return sum(loop.policy.memory_mb for loop in self.loops)
 
     def _make_admission(self) -> Admission:
         return Admission(Rules(self._robot, self._settings))

@@ -81,12 +81,11 @@ class InferenceLoop:
         self._clock = clock
         self._on_chunk = on_chunk
         self._collision: float | None = None
-        self._settings = settings
         self._doubts: tuple[Doubt, ...] = ()
-        self._period_ns = NS_PER_S / settings.rate_hz
         self._part = part_of_time(settings, policy.bundle.manifest.backend, os.cpu_count() or 1)
         self._rests_until_ns = 0
         self._resolution = Resolution([one.usual_s for one in policy.resolutions], settings.target_s)
+        self.go_by(settings)
         self._running = policy.resolutions[self._resolution.at]
         """The resolution that runs, or ran last."""
         self._due_ns = 0.0
@@ -97,6 +96,12 @@ class InferenceLoop:
         self._asleep = False
         self._on_lost: Callable[[], None] = lambda: None
         self._worker = ModelThread(policy)
+
+    def go_by(self, settings: PolicySettings) -> None:
+        """Keep to the rate of these from now on."""
+        self._settings = settings
+        self._period_ns = NS_PER_S / settings.rate_hz
+        self._resolution.target_s = settings.target_s
 
     async def run(self) -> None:
         """Infer until it is retired or cancelled, or raise what the model raised; may be run again then.

@@ -1,1 +1,1 @@
-"""What the daemon remembers: events in SQLite."""
+"""What the daemon remembers: events in SQLite, and the black box, recordings in MCAP."""

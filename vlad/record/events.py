@@ -36,11 +36,13 @@ class EventLog:
     Making one opens the database, so that ids go on where an earlier process ended.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, tell: Subscriber | None = None) -> None:
+        """`tell` is called with each event too, by the writer's thread: it may take its time."""
         self.problem = ""
         """Why events are not reaching the disk just now; empty: they are."""
         self._path = path
         self._clock = clock
+        self._tell = tell
         self._store = Store(path)
         self._waiting: DropOldest[Record] = DropOldest(_WAITING)
         self._recent: deque[Record] = deque(maxlen=_RECENT)
@@ -124,7 +126,7 @@ class EventLog:
         while True:
             closing = self._closing.is_set()
             if len(pending) < _WAITING:
-                pending += self._waiting.take_all()
+                pending += self._taken()
             if self._stored(pending):
                 pending = []
             if closing:
@@ -134,6 +136,13 @@ class EventLog:
                 self._closing.wait(_RETRY_S)
             else:
                 os.eventfd_read(self._wakeup)
+
+    def _taken(self) -> list[Record]:
+        records = self._waiting.take_all()
+        if self._tell is not None:
+            for record in records:
+                self._tell(self._event(record))
+        return records
 
     def _stored(self, records: list[Record]) -> bool:
         try:

@@ -136,7 +136,7 @@ class RecentCommands:
 
     def __init__(self, limits: Limits, period_ns: int) -> None:
         self._margin = _DEVIATION * limits.velocity
-        self._past = np.zeros((max(1, round(_SPAN_S * 1e9 / period_ns)), len(limits.names)))
+        self._past = np.zeros((round(_SPAN_S * 1e9 / period_ns), len(limits.names)))
         self._next = 0
 
     def add(self, velocity: Vector) -> None:

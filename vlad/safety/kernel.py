@@ -73,7 +73,7 @@ class Kernel:
         limits = self._rules.limits
         self._axes = AxisWatch(robot, limits)
         self._commands = RecentCommands(limits, self._rules.period_ns)
-        self._tip = TipWatch(robot, limits, robot.workspace) if robot.workspace else None
+        self._tip = TipWatch(limits, robot.workspace) if robot.workspace else None
         self._looks = Looks(robot)
         self._parking = Parking(robot)
         self._limiter = Limiter(self._rules, self._parking)
@@ -104,6 +104,21 @@ class Kernel:
     def frozen(self) -> Mapping[str, str]:
         """Signals that repeat the same content while the robot moves, and for how long."""
         return self._signals.frozen
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether another may take its place: the robot is disarmed, and nothing waits for a person."""
+        return self.mode is Mode.DISARMED and self._estop is None and not self._memory.latched()
+
+    def replaced(self, robot: Robot, settings: Settings) -> Kernel:
+        """A kernel for other settings that goes on where this one is; what is off stays off."""
+        fresh = Kernel(robot, settings, None)
+        fresh.mode, fresh._transitions = self.mode, self._transitions
+        fresh._brake.category = self._brake.category
+        fresh._last_ns, fresh._task = self._last_ns, self._task
+        fresh._commanded, fresh._agreed_ns = self._commanded, self._agreed_ns
+        fresh.sources.topics, fresh.sources.estimates = self.sources.topics, self.sources.estimates
+        return fresh
 
     def admit(self, chunk: Chunk, now_ns: int) -> bool:
         """Whether the follower may have this chunk. If not, the reason becomes a fault."""

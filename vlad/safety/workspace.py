@@ -14,7 +14,7 @@ from math import isfinite
 import numpy as np
 
 from vlad.messages import Pose, Sample
-from vlad.robot import Robot, Workspace, Zone
+from vlad.robot import Workspace, Zone
 from vlad.safety.kinematics import Kinematics, Tip
 from vlad.safety.motion import Limits, Motion, Past, Vector
 from vlad.safety.reaction import Finding
@@ -26,8 +26,10 @@ REACTION_S = 0.1
 class TipWatch:
     """Judges each new measurement of the end effector once, and remembers the outcome."""
 
-    def __init__(self, robot: Robot, limits: Limits, workspace: Workspace) -> None:
+    def __init__(self, limits: Limits, workspace: Workspace) -> None:
         """KinematicsError where the URDF cannot be used."""
+        self.pose = workspace.pose
+        """The signal that tells where the tip is; empty: the joints do."""
         self._workspace = workspace
         self._limits = limits
         self._subject = workspace.pose or workspace.tip

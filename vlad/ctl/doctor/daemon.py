@@ -44,6 +44,7 @@ def check_daemon(run_dir: Path, status: Row, settings: Settings | None) -> Itera
     yield from _guard(status)
     yield from _faults(status)
     yield from _parts(status)
+    yield from _record(status)
     yield from _signals(status, settings)
     yield from _health(status.get("health") or {})
 
@@ -67,6 +68,17 @@ def _health(health: Row) -> Iterator[Finding]:
             yield Finding("warning", "health", f"alerts do not get out: {outlet['problem']}", mend)
     if age_s is not None and not alerts:
         yield Finding("ok", "health", "no alert")
+
+
+def _record(status: Row) -> Iterator[Finding]:
+    """Whether the black box reaches its disk, and keeps up."""
+    record = status["record"]
+    if record["problem"]:
+        yield Finding("problem", "recordings", record["problem"], "free space there, or make it writable")
+    left_out = record["dropped"] + record["pictures_dropped"] + record["chunks_lost"]
+    if left_out:
+        what = f"{left_out:,} messages, pictures or chunks were left out: this computer or its disk is slow"
+        yield Finding("warning", "recordings", what, "lower record.picture_hz, or raise record.memory_mb")
 
 
 def _guard(status: Row) -> Iterator[Finding]:

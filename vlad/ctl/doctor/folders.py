@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from vlad.config import RecordSettings
 from vlad.ctl.doctor.finding import Finding, State
 from vlad.latch import read_latch
 
@@ -41,6 +42,27 @@ def check_disk(state_dir: Path) -> Iterator[Finding]:
     state: State = "problem" if full >= _DISK_PROBLEM else "warning" if full >= _DISK_WARNING else "ok"
     mend = "delete old recordings, or move the state folder to a larger disk"
     yield Finding(state, "disk", what, "" if state == "ok" else mend)
+
+
+def check_recordings(state_dir: Path, settings: RecordSettings) -> Iterator[Finding]:
+    """That there is room for what may be recorded, and that nothing lies about unfinished."""
+    folder = state_dir / "recordings"
+    if settings.mode == "off":
+        yield Finding("warning", "recordings", "record.mode is off: nothing tells why it stopped", "set it")
+        return
+    files = list(folder.glob("*.mcap")) if folder.exists() else []
+    taken = sum(file.stat().st_size for file in files)
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    room = shutil.disk_usage(nearest).free + taken - settings.free_mb * 1_000_000
+    what = f"{folder}: {len(files)} recordings, {taken / 1e9:.1f} of {settings.disk_mb / 1e3:.1f} GB"
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        mend = "run doctor as the daemon's user, or make it writable"
+        yield Finding("warning", "recordings", f"{nearest}: you may not write there", mend)
+    elif room < settings.disk_mb * 1_000_000:
+        mend = "make room, or lower record.disk_mb and record.free_mb"
+        yield Finding("warning", "recordings", f"{what}; the disk has room for {room / 1e9:.1f} GB", mend)
+    else:
+        yield Finding("ok", "recordings", what)
 
 
 def check_latch(state_dir: Path) -> Iterator[Finding]:

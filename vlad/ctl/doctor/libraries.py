@@ -21,6 +21,8 @@ _MODULES = {
     "tokenizers": "tokenizers",
     "opencv-python-headless": "cv2",
     "rich": "rich",
+    "mcap": "mcap",
+    "zstandard": "zstandard",
 }
 
 

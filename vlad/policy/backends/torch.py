@@ -1,8 +1,9 @@
 """PyTorch on the CPU or a GPU: exported programs, packages of AOTInductor and TorchScript.
 
 Where the manifest's precision is a half float, a float32 model computes in it (autocast); one whose weights
-are half floats already is quicker. Half floats go in and out as float32: NumPy has no bfloat16. On a GPU,
-warm-up captures the run as a CUDA graph: replaying it costs one launch for all kernels.
+are half floats already is quicker. Half floats go in and out as float32: NumPy has no bfloat16. int8 is in
+the model: torchao quantises its weights before the export. On a GPU, warm-up captures the run as a CUDA
+graph: replaying it costs one launch for all kernels.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ def _load(model: Model, kind: Kind, device: torch.device, half: bool) -> Network
         raise ValueError("policy.torch.device_map is for exported programs, which still know their modules")
     match kind:
         case "export":
-            return load_program(path, device, half, parts)
+            return load_program(path, device, half, parts, int8=model.precision == "int8")
         case "script":
             return load_script(path, device)
         case "aot":
@@ -214,10 +215,10 @@ def _autocast(model: Model, kind: Kind) -> torch.dtype | None:
     """The half float to compute in; None: as the model itself says."""
     if kind == "aot":
         return None
-    if model.precision == "int8":
+    if model.precision == "int8" and kind == "script":
         raise BackendError(
-            f"{model.path}: torch runs int8 only in a package of AOTInductor; compile it to one, "
-            f"or use the backend onnx or openvino"
+            f"{model.path}: torch runs int8 in exported programs and packages of AOTInductor, not in "
+            f"TorchScript; export the model"
         )
     if model.precision == "float32":
         torch.backends.cudnn.allow_tf32 = False

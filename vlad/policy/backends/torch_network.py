@@ -40,16 +40,23 @@ class Network:
 
 
 def load_program(
-    path: Path, device: torch.device, half: bool, parts: Mapping[str, torch.device] | None = None
+    path: Path,
+    device: torch.device,
+    half: bool,
+    parts: Mapping[str, torch.device] | None = None,
+    *,
+    int8: bool = False,
 ) -> Network:
     """An exported program, which must have been checked: loading may run what is in it. ValueError where its
-    inputs are not plain tensors.
+    inputs are not plain tensors, or where it shall be `int8` and no weight is.
 
     `torch.export.load` is not used: what it cannot read, it reads again as an older form, by unpickling. With
     `half`, what the program asserts of types in between is left out: they will be others. With `parts`, the
     program is divided into its modules again, and these lie on their devices.
     """
     program = load_pt2(str(path)).exported_programs["model"]
+    if int8 and not any(tensor.dtype is torch.int8 for tensor in program.state_dict.values()):
+        raise ValueError("none of its weights is int8; let torchao quantise them before the export")
     if device.type != "cpu" and not parts:
         program = move_to_device_pass(program, device)
     if half:

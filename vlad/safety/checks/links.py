@@ -49,7 +49,7 @@ def driver(view: View) -> Iterator[Finding]:
 def applied(view: View) -> Iterator[Finding]:
     """Does the motor driver follow what is commanded? One that says nothing is a silent signal."""
     topic = view.rules.robot.acknowledged
-    sample = view.inputs.samples.get(topic) if topic else None
+    sample = view.inputs.samples.get(topic)
     if sample is None:
         return
     if not isinstance(sample.data, CommandAck):

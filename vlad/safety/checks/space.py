@@ -83,11 +83,11 @@ def obstacle(view: View) -> Iterator[Finding]:
 
 def workspace(view: View) -> Iterator[Finding]:
     """The end effector as it is measured, and where the policy's step would lead it."""
-    settings, tip, motion = view.rules.robot.workspace, view.tip, view.motion
-    if settings is None or tip is None:
+    tip, motion = view.tip, view.motion
+    if tip is None:
         return
-    if settings.pose:
-        sample = view.fresh(settings.pose)
+    if tip.pose:
+        sample = view.fresh(tip.pose)
         if sample is not None:
             yield from tip.of_pose(sample, view.speed)
     elif motion is not None and motion.position is not None:
