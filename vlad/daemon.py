@@ -167,7 +167,7 @@ class Daemon:
         closing.callback(writer.close)
         chunks: Latest[Chunk] = Latest()
         follower = Follower(settings.policy)
-        self.health = Health(settings.health, settings.signals, self.robot.name, self.clock, self.events)
+        self.health = Health(settings.health, self.robot.name, self.clock, self.events)
         closing.callback(self.health.close)
         self.computer = ComputerMonitor(
             settings.paths.state_dir, self.clock, settings.health.interfaces, self.health.judge

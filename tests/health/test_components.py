@@ -70,7 +70,7 @@ class Daemon:
             "imu": SignalSettings(type="imu", rate_hz=100, required=False),
             "instruction": SignalSettings(type="instruction", required=False),
         }
-        self.parts = DaemonParts(self.signals)
+        self.parts = DaemonParts()
         self.second = 0
         self.tick = [0, 0, 0]
         self.dropped = 0
@@ -89,7 +89,8 @@ class Daemon:
                 self.counts[topic][3] = 0.02 if hz else self.counts[topic][3] + 1
             figures = Figures(
                 self.second * S, TickFigures(*self.tick), self.dropped, self.problem, {"control": self.part},
-                {topic: SignalFigures(*counts) for topic, counts in self.counts.items()}, self.policy,
+                {topic: SignalFigures(*counts) for topic, counts in self.counts.items()},
+                self.signals, self.policy,
             )  # fmt: skip
             readings = self.parts.readings(figures, figures.stamp_ns)
             self.figures = figures
@@ -134,7 +135,7 @@ def test_a_rate_that_is_not_known_yet_is_not_too_low():
 def test_a_slow_signal_is_given_the_time_of_ten_of_its_periods():
     daemon = Daemon()
     daemon.signals["camera"] = SignalSettings(type="battery", rate_hz=0.2, max_age_s=20)
-    daemon.parts = DaemonParts(daemon.signals)
+    daemon.parts = DaemonParts()
     daemon.per_s = {}
     for number in range(60):
         daemon.counts["camera"][0] += 1
@@ -186,10 +187,10 @@ def test_events_that_cannot_be_stored_or_were_dropped():
     daemon = Daemon()
     daemon.after(5)
     daemon.dropped = 20
-    assert levels(daemon.after(1)) == {"events": "WARNING"}
+    assert levels(daemon.after(1)) == {"storage": "WARNING"}
     daemon.problem = "/state/vlad.db: events cannot be stored (disk full)"
     found = daemon.after(70)
-    assert (levels(found), found["events"].text) == ({"events": "DANGER"}, daemon.problem)
+    assert (levels(found), found["storage"].text) == ({"storage": "DANGER"}, daemon.problem)
 
 
 def test_a_part_that_was_restarted_counts_for_ten_minutes():

@@ -20,7 +20,8 @@ from vlad.health.settings import HealthSettings
 YEAR_S = 365 * 86_400
 FIGURES = Figures(
     0, TickFigures(100, 0, 0), 0, "", {"control": PartFigures("running", 0, "")},
-    {"camera": SignalFigures(10, 0, 0, 0.01)}, PolicyFigures(1, 0.0, ""),
+    {"camera": SignalFigures(10, 0, 0, 0.01)}, {"camera": SignalSettings(type="image")},
+    PolicyFigures(1, 0.0, ""),
 )  # fmt: skip
 
 
@@ -43,13 +44,7 @@ class Rig:
     def __init__(self, **settings):
         self.clock = FakeClock()
         self.log = Log()
-        self.health = Health(
-            HealthSettings(**settings),
-            {"camera": SignalSettings(type="image")},
-            "rover",
-            self.clock,
-            self.log,
-        )
+        self.health = Health(HealthSettings(**settings), "rover", self.clock, self.log)
 
     def measure(self, *memory, figures=None):
         for value in memory:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vlad.clock import NS_PER_S
 
 if TYPE_CHECKING:
+    from vlad.config import SignalSettings
     from vlad.daemon import Daemon
 
 
@@ -60,6 +61,8 @@ class Figures:
     storage_problem: str
     parts: Mapping[str, PartFigures]
     signals: Mapping[str, SignalFigures]
+    settings: Mapping[str, SignalSettings]
+    """What each signal should be like, as the safety kernel goes by it now."""
     policy: PolicyFigures | None
     """None: there is none."""
 
@@ -75,6 +78,7 @@ def gather(daemon: Daemon) -> Figures:
         storage_problem=daemon.events.problem or daemon.latch.problem or daemon.blackbox.problem,
         parts={part.name: PartFigures(part.state, part.restarts, part.error) for part in daemon.parts},
         signals={topic: _signal(daemon, topic, now_ns) for topic in daemon.ingest.latest},
+        settings=daemon.kernel.settings.signals,
         policy=_policy(daemon),
     )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.computer.measured import Measured
@@ -22,9 +22,6 @@ from vlad.messages import Level
 from vlad.queues import DropOldest, Latest
 from vlad.record.events import EventLog
 
-if TYPE_CHECKING:
-    from vlad.config import SignalSettings
-
 _PERIOD_S = 1.0
 _SILENT_S = 10.0
 _WAITING = 256
@@ -38,7 +35,6 @@ class Health:
     def __init__(
         self,
         settings: HealthSettings,
-        signals: Mapping[str, SignalSettings],
         robot: str,
         clock: Clock,
         events: EventLog,
@@ -48,7 +44,7 @@ class Health:
         self._clock = clock
         self._events = events
         self._judge = Judge()
-        self._parts = DaemonParts(signals)
+        self._parts = DaemonParts()
         self._alerts = Alerts(settings.raise_s, settings.clear_s)
         self._figures: Latest[Figures] = Latest()
         self._told: Latest[Row] = Latest()

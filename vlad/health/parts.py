@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import inf, isnan, nan
 from typing import TYPE_CHECKING
 
@@ -35,20 +35,18 @@ _DRIVER = "Is its driver running? Look at its log, at the cable and at the netwo
 class DaemonParts:
     """Turns counters since the start into what happened lately."""
 
-    def __init__(self, signals: Mapping[str, SignalSettings]) -> None:
-        self._signals = signals
+    def __init__(self) -> None:
         self._growths: dict[tuple[str, str], Growth] = {}
 
     def readings(self, figures: Figures, now_ns: int) -> Readings:
         """As of the figures, which may be old by now."""
         return {
             "tick": (*self._tick(figures), _silence(figures, now_ns)),
-            "events": tuple(self._events(figures)),
+            "storage": tuple(self._storage(figures)),
             **{f"part {name}": tuple(self._part(name, part, figures))
                for name, part in figures.parts.items()},
             **({"policy": tuple(self._policy(figures.policy, figures))} if figures.policy else {}),
-            **{f"signal {topic}": tuple(self._signal(topic, known, figures.signals[topic], figures.stamp_ns))
-               for topic, known in self._signals.items() if topic in figures.signals},
+            **{f"signal {topic}": tuple(self._signal(topic, figures)) for topic in figures.signals},
         }  # fmt: skip
 
     def _grown(self, component: str, name: str, window_s: float, now_ns: int, count: int) -> int:
@@ -67,12 +65,12 @@ class DaemonParts:
         )
         yield Reading("late", _part(late, count), _told(late, "late by 5 ms in a minute"), _LATE, _REALTIME)
 
-    def _events(self, figures: Figures) -> Iterator[Reading]:
+    def _storage(self, figures: Figures) -> Iterator[Reading]:
         action = "Is the disk with the state folder full, slow or read-only? Free space, or mend it."
-        dropped = self._grown("events", "dropped", _MINUTE_S, figures.stamp_ns, figures.events_dropped)
+        dropped = self._grown("storage", "dropped", _MINUTE_S, figures.stamp_ns, figures.events_dropped)
         problem = figures.storage_problem
         yield Reading("stored", float(bool(problem)), problem, _WRONG, action)
-        yield Reading("dropped", dropped, _told(dropped, "dropped in a minute"), _DROPPED, action)
+        yield Reading("dropped", dropped, _told(dropped, "events dropped in a minute"), _DROPPED, action)
 
     def _part(self, name: str, part: PartFigures, figures: Figures) -> Iterator[Reading]:
         action = "See its error in vladctl status; journalctl -u vlad has all of it."
@@ -97,10 +95,9 @@ class DaemonParts:
         )
         yield Reading("rate", rate_hz, f"{rate_hz:.1f} inferences/s")
 
-    def _signal(
-        self, topic: str, known: SignalSettings, counts: SignalFigures, now_ns: int
-    ) -> Iterator[Reading]:
+    def _signal(self, topic: str, figures: Figures) -> Iterator[Reading]:
         """An event comes when it comes; all others must be young, and come as often as they should."""
+        known, counts, now_ns = figures.settings[topic], figures.signals[topic], figures.stamp_ns
         name = f"signal {topic}"
         window_s = max(_SHORT_S, _PERIODS / known.rate_hz) if known.rate_hz else _SHORT_S
         rate_hz = self._growth(name, "received", window_s).rate_hz(now_ns, counts.received)

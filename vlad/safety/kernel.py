@@ -110,6 +110,11 @@ class Kernel:
         """Whether another may take its place: the robot is disarmed, and nothing waits for a person."""
         return self.mode is Mode.DISARMED and self._estop is None and not self._memory.latched()
 
+    @property
+    def settings(self) -> Settings:
+        """What it goes by."""
+        return self._rules.settings
+
     def replaced(self, robot: Robot, settings: Settings) -> Kernel:
         """A kernel for other settings that goes on where this one is; what is off stays off."""
         fresh = Kernel(robot, settings, None)
