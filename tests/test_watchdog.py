@@ -190,20 +190,6 @@ async def test_commands_reach_a_motor_driver_and_follow_the_plan(running, tmp_pa
         assert command.source_stamp_ns > 0
 
 
-async def test_the_follower_is_told_what_was_commanded_at_each_turn(running, monkeypatch):
-    told, verdicts = [], len(running.verdicts)
-    monkeypatch.setattr(Follower, "executed", lambda follower, now_ns, values: told.append((now_ns, values)))
-    for _ in range(5):
-        running.chunks.put(running.chunk("go"))
-        running.watchdog.ticker.wake()
-        await asyncio.sleep(0.02)
-    commanded = [verdict.values for verdict in running.verdicts[verdicts:]]
-    assert len(told) == len(commanded) > 5
-    assert all(values is value for (_, values), value in zip(told, commanded, strict=True))
-    assert sorted(told, key=lambda one: one[0]) == told
-    assert any(values.any() for _, values in told)
-
-
 async def test_a_command_that_the_writer_refuses_is_an_estop(running):
     names, nan = tuple(AXES), np.full(2, np.nan, np.float32)
     running.watchdog.writer.send(CommandMode.RUN, Kind.TWIST, names, nan, 0)

@@ -90,7 +90,6 @@ class Watchdog:
                 inputs = self.sample(tick)
                 verdict = self.kernel.judge(inputs)
                 self._command(verdict)
-                self._follower.executed(inputs.now_ns, verdict.values)
                 self._account(tick, verdict)
         finally:
             self.ticker.close()

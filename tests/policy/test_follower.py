@@ -226,47 +226,6 @@ def test_speeds_lead_where_the_chunk_would_have_led_without_its_delay(kind, old,
     assert value(follower, now_ns + STEP_NS + (2 * taken_ms + 10) * MS) == pytest.approx(new, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", [Kind.TWIST, Kind.JOINT_VELOCITY])
-@given(
-    new=st.floats(-2, 2, width=32),
-    taken_ms=st.integers(10, 600),
-    allowed=st.floats(0, 1),
-    until=st.floats(0, 1),
-)
-def test_what_the_kernel_did_not_let_through_is_caught_up_with(kind, new, taken_ms, allowed, until):
-    """It bounds hard for a part of the time between the frame and the chunk, and then no more."""
-    follower, stamp_ns, now_ns = follow(blend_ns=STEP_NS), STEP_NS, STEP_NS + taken_ms * MS
-    free_ns = stamp_ns + until * (now_ns - stamp_ns)
-    follower.put(chunk([new] * 100, kind=kind, step_ns=10 * MS), 0)
-    done = 0.0
-    for at_ns in range(0, stamp_ns + 30 * STEP_NS, MS):
-        if at_ns == now_ns:
-            follower.put(chunk([new] * 290, stamp_ns, 2, kind, step_ns=10 * MS), now_ns)
-        commanded = follower.step(at_ns).values * np.float32(allowed if at_ns < free_ns else 1)
-        follower.executed(at_ns, commanded)
-        done += float(commanded[0]) if at_ns >= stamp_ns else 0.0
-    assert done == pytest.approx(new * 30 * STEP_NS / MS, abs=1 + 4 * abs(new))
-
-
-def test_after_a_stop_that_the_motors_shape_what_was_done_before_it_counts_no_more():
-    follower = follow(blend_ns=STEP_NS)
-    follower.put(chunk([1] * 20), 0)
-    follower.executed(0, np.float32([-9]))
-    follower.executed(STEP_NS, np.zeros(0, np.float32))
-    follower.executed(2 * STEP_NS, np.float32([1]))
-    follower.put(chunk([1] * 19, STEP_NS, 2), 3 * STEP_NS)
-    assert max(value(follower, 3 * STEP_NS + tick * 10 * MS) for tick in range(90)) == 1
-
-
-@pytest.mark.parametrize("kind", [Kind.JOINT_POSITION, Kind.JOINT_DELTA])
-def test_commands_that_are_no_speeds_are_not_caught_up_with(kind):
-    follower = follow(blend_ns=STEP_NS)
-    follower.put(chunk([1] * 20, kind=kind), 0)
-    follower.executed(0, np.float32([-9]))
-    follower.put(chunk([1] * 19, STEP_NS, 2, kind), 3 * STEP_NS)
-    assert max(value(follower, 3 * STEP_NS + tick * 10 * MS) for tick in range(90)) == 1
-
-
 @pytest.mark.parametrize("way", ["blend", "rtc"])
 @given(arrivals=arrivals)
 def test_catching_up_is_bounded_however_many_chunks_join(way, arrivals):

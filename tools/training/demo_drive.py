@@ -169,7 +169,6 @@ class Drive:
 
     def _act(self, verdict: Verdict, outcome: Outcome) -> None:
         """Do what the kernel says for one tick; a stop without values is braked by the wheels."""
-        self._follower.executed(self._clock.now_ns(), verdict.values)
         linear, angular = (float(value) for value in verdict.values) if len(verdict.values) else (0.0, 0.0)
         self._rover.command(linear, angular)
         self._followed = verdict.command_mode

@@ -12,18 +12,13 @@ from collections import deque
 
 import numpy as np
 
-from vlad.messages import Chunk, Floats, Kind, Step
+from vlad.messages import Chunk, Kind, Step
 from vlad.policy.merge import Merge
 from vlad.policy.plan import Plan
 from vlad.policy.prefix import Prefix
 from vlad.policy_settings import PolicySettings
 
 _REMEMBERED = 10
-_MOST_TURNS = 2_048
-"""What was done is remembered for so many turns of the safety tick at most: longer than a chunk takes."""
-_SPEEDS = (Kind.TWIST, Kind.JOINT_VELOCITY)
-"""Kinds of which a command says the same as the step behind it: how fast. That of a joint_delta says how far
-the motors are to go from where they are."""
 
 
 class Follower:
@@ -45,8 +40,6 @@ class Follower:
         """The frame whose chunk was made in the knowledge of what is done until it comes."""
         self._used: deque[int] = deque(maxlen=_REMEMBERED)
         """How many rows of each of the last chunks were for moments before it came, or just about to be."""
-        self._done: deque[tuple[int, Floats]] = deque(maxlen=_MOST_TURNS)
-        """When which values were commanded, since the frame of the newest chunk."""
 
     def put(self, chunk: Chunk, now_ns: int) -> bool:
         """Follow `chunk` from now on; False where it is not newer than the one that is followed."""
@@ -83,16 +76,6 @@ class Follower:
             doubts=chunk.doubts,
         )
 
-    def executed(self, now_ns: int, values: Floats) -> None:
-        """What was commanded at `now_ns`, perhaps less than was said; no values: the driver shapes a stop.
-
-        Nobody may change `values` afterwards.
-        """
-        if len(values):
-            self._done.append((now_ns, values))
-        else:
-            self._done.clear()
-
     def ahead(self, stamp_ns: int, step_ns: int, count: int) -> Prefix | None:
         """What will be done from `stamp_ns` on, at most `count` rows: what a new chunk has to go on from.
 
@@ -126,24 +109,9 @@ class Follower:
             return
         own = _own_plan(chunk)
         if self._plan is not None:
-            done = self._what_was_done(chunk, self._plan)
-            own = self._merge(self._plan, own, chunk.stamp_ns, joined_ns, _end_ns(chunk), done)
+            catches_up = chunk.kind is not Kind.JOINT_POSITION and chunk.stamp_ns != self._promised_ns
+            own = self._merge(self._plan, own, chunk.stamp_ns, joined_ns, _end_ns(chunk), catches_up)
         self._plan, self._joined_ns = own, None
-
-    def _what_was_done(self, chunk: Chunk, plan: Plan) -> Plan | None:
-        """What was commanded since the chunk's frame, else what was planned; None: no concern of the chunk's.
-
-        It is none of positions, nor where the chunk was made in the knowledge of it.
-        """
-        done = self._done
-        while len(done) > 1 and done[1][0] <= chunk.stamp_ns:
-            done.popleft()
-        if chunk.kind is Kind.JOINT_POSITION or chunk.stamp_ns == self._promised_ns:
-            return None
-        if chunk.kind not in _SPEEDS or not done:
-            return plan
-        times_ns, values = zip(*done, strict=True)
-        return Plan(np.array(times_ns), np.array(values), np.ones(len(done), np.int64))
 
     def _joins(self, old: Chunk, new: Chunk, now_ns: int) -> bool:
         same = (old.kind, old.names) == (new.kind, new.names)

@@ -2,7 +2,7 @@
 
 Each way is a share for each moment, between 0 (the plan stands) and 1 (the chunk alone). Speeds that fade in
 also catch up: the chunk was made for where the robot was when its frame was taken, and the way that it would
-have gone since then is not skipped but made up for, as far as the robot did not go it.
+have gone since then is not skipped but made up for.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class Merge:
         return self._blends
 
     def __call__(
-        self, old: Plan, new: Plan, frame_ns: int, now_ns: int, end_ns: int, done: Plan | None
+        self, old: Plan, new: Plan, frame_ns: int, now_ns: int, end_ns: int, catches_up: bool
     ) -> Plan:
         """The old plan since `frame_ns`, when the new one's frame was taken, and both as one until its end.
 
-        `done` is what was done meanwhile; None: the values are no speeds, or the new plan knows of it.
+        `catches_up`: the values are speeds, and the new plan knows nothing of what was done meanwhile.
         """
         past_ns, times_ns = old.moments(frame_ns, now_ns)[:-1], new.moments(now_ns, end_ns)
         before, alone, told = old.at(times_ns), new.at(times_ns), old.told(times_ns)
         share = self._share(told, times_ns - now_ns).astype(np.float32)[:, None]
         values = before * (1 - share) + alone * share
-        if done is not None and self._blends:
-            late_ns = np.union1d(done.moments(frame_ns, now_ns), new.moments(frame_ns, now_ns))
-            late = new.at(late_ns) - done.at(late_ns)
+        if catches_up and self._blends:
+            late_ns = np.union1d(old.moments(frame_ns, now_ns), new.moments(frame_ns, now_ns))
+            late = new.at(late_ns) - old.at(late_ns)
             missed = _area(late_ns, late) + _area(times_ns, alone - values)
             most = _MOST * np.abs(np.concatenate((late, alone - before))).max(axis=0)
             within_ns = self.blend_ns + _CATCH_UP * max(0, now_ns - frame_ns)
