@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 
-from vlad.realtime import Collector, Wakefulness
+from vlad.realtime import Collector, Wakefulness, _heaps
 
 ASK = """
 import json, os, sys
@@ -25,6 +25,42 @@ def ask(who="same", **settings):
         [sys.executable, "-c", ASK, who, json.dumps(settings)], capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout)
+
+
+HUGE = """
+import json, re, sys
+from pathlib import Path
+from vlad.realtime import use_huge_pages
+kept = [bytes([k % 251]) * 300 for k in range(40_000)]
+print(json.dumps({
+    "said": use_huge_pages(),
+    "huge_kb": int(re.search(r"AnonHugePages: +([0-9]+)", Path("/proc/self/smaps_rollup").read_text())[1]),
+    "kept": all(block == bytes([k % 251]) * 300 for k, block in enumerate(kept)),
+}))
+"""
+
+
+def test_the_heap_lies_on_huge_pages_where_the_kernel_can():
+    done = subprocess.run([sys.executable, "-c", HUGE], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["kept"]
+    if found["said"] == "applied":
+        assert found["huge_kb"] >= 8192
+    else:
+        assert found["said"] == "off" or found["said"].startswith("refused: ")
+
+
+def test_only_whole_huge_pages_of_writable_memory_of_no_file_are_taken():
+    maps = """\
+00400000-00a00000 rw-p 00000000 00:00 0                                  [heap]
+00b00000-00f00000 rw-p 00000000 00:00 0
+01000000-01400000 r--p 00000000 00:00 0
+02000000-02400000 rw-p 00000000 fe:00 99                                 /lib/a file.so
+03000000-03100000 rw-p 00000000 00:00 0
+10000000-90000000 rw-p 00000000 00:00 0
+7ff00000-7ff80000 rw-p 00000000 00:00 0                                  [stack]
+"""
+    assert _heaps(maps) == [(0x400000, 0xA00000), (0xC00000, 0xE00000)]
 
 
 def test_nothing_asked_is_off_and_leaves_the_ordinary_scheduler():

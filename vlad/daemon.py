@@ -144,6 +144,7 @@ class Daemon:
         except OSError as error:
             raise StartError(error.strerror or str(error)) from None
         self.collector.freeze()
+        self.realtime["huge_pages"] = realtime.use_huge_pages()
         closing.callback(self.collector.thaw)
         self._start_parts(closing)
         self.events.put("start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid())

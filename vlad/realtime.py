@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import os
 import sys
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25
+_HUGE_BYTES = 2 << 20
+_LARGEST_HEAP_BYTES = 64 << 20
+"""Larger ones are reserved rather than used, and filling their gaps would cost memory."""
 _YOUNG_EVERY_TICKS = 50
 _NO_LIMIT_US = 2_000_000_000
 """PM_QOS_CPU_LATENCY_DEFAULT_VALUE."""
@@ -58,6 +63,36 @@ def lock_memory() -> str:
         reason = os.strerror(ctypes.get_errno())
         return f"refused: {reason}; give the service CAP_IPC_LOCK or LimitMEMLOCK=infinity"
     return "applied"
+
+
+def use_huge_pages(maps: Path = Path("/proc/self/maps")) -> str:
+    """Move the heap, as start-up has left it, onto huge pages, madvise(2): applied, off, or refused and why.
+
+    A tick that wakes up finds the CPU's address caches cold; with huge pages there is less to look up. In a
+    virtual machine an idle daemon takes a tenth less CPU. Linux before 6.1 cannot: off.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    refused = 0
+    for begin, end in _heaps(maps.read_text()):
+        libc.madvise(begin, end - begin, _MADV_HUGEPAGE)
+        if libc.madvise(begin, end - begin, _MADV_COLLAPSE) != 0:
+            refused = ctypes.get_errno()
+    if refused == errno.EINVAL:
+        return "off"
+    return f"refused: {os.strerror(refused)}; the memory is not there in one piece" if refused else "applied"
+
+
+def _heaps(maps: str) -> list[tuple[int, int]]:
+    """The whole huge pages within each private, writable mapping of no file but [heap]: first byte, end."""
+    found = []
+    for line in maps.splitlines():
+        span, mode, _, _, _, *name = line.split()
+        begin, end = (int(address, 16) for address in span.split("-"))
+        begin, end = -(-begin // _HUGE_BYTES) * _HUGE_BYTES, end // _HUGE_BYTES * _HUGE_BYTES
+        if mode == "rw-p" and name in ([], ["[heap]"]) and 0 < end - begin <= _LARGEST_HEAP_BYTES:
+            found.append((begin, end))
+    return found
 
 
 def _affinity(cpus: tuple[int, ...]) -> str:

@@ -11,7 +11,7 @@ over steps and axes, so they mean the same for every horizon.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf
+from math import inf, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ class _Said(NamedTuple):
     stamp_ns: int
     instruction: str
     actions: NDArray[np.float64]
+    changes: NDArray[np.float64]
+    """From each step to the next."""
 
 
 class Confidence:
@@ -54,7 +56,8 @@ class Confidence:
         """
         disagreement = None
         if np.isfinite(actions).all():
-            disagreement = self._disagreement(_Said(stamp_ns, instruction, actions.astype(np.float64)))
+            exact = actions.astype(np.float64)
+            disagreement = self._disagreement(_Said(stamp_ns, instruction, exact, exact[1:] - exact[:-1]))
         measured = {"uncertainty": uncertainty, "spread": spread, "disagreement": disagreement}
         return tuple(
             Doubt(name, value, *self._limits.get(name, (inf, inf)))
@@ -88,10 +91,11 @@ def _distance(old: _Said, new: _Said, step_ns: int) -> float | None:
     skipped, rest_ns = divmod(new.stamp_ns - old.stamp_ns, step_ns)
     before = old.actions[skipped:]
     if rest_ns:
-        before = before[:-1] + np.diff(before, axis=0) * (rest_ns / step_ns)
+        before = before[:-1] + old.changes[skipped:] * (rest_ns / step_ns)
     if not len(before):
         return None
-    return float(np.sqrt(np.square(new.actions[: len(before)] - before).mean()))
+    gaps = (new.actions[: len(before)] - before).ravel()
+    return sqrt(float(gaps @ gaps) / gaps.size)  # several times quicker than numpy's mean of squares
 
 
 def choose(samples: Floats) -> tuple[Floats, float | None]:
