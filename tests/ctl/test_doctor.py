@@ -306,9 +306,9 @@ def test_recordings_need_room_and_a_folder_that_can_be_written(tmp_path: Path) -
     assert "record.mode is off" in found(check_recordings(tmp_path, RecordSettings(mode="off")), "warning")
     (tmp_path / "recordings").mkdir()
     (tmp_path / "recordings" / "a.mcap").write_bytes(bytes(3_000_000))
-    small = RecordSettings(disk_mb=10, free_mb=0)
+    small = RecordSettings(mode="triggered", disk_mb=10, free_mb=0)
     assert "1 recordings, 0.0 of 0.0 GB" in found(check_recordings(tmp_path, small), "ok")
-    large = RecordSettings(disk_mb=10**9)
+    large = RecordSettings(mode="triggered", disk_mb=10**9)
     assert "the disk has room for" in found(check_recordings(tmp_path, large), "warning")
 
 

@@ -27,7 +27,7 @@ SIGNALS: dict[str, dict[str, Any]] = {
     "laser": {"type": "laser_scan", "required": False},
 }
 FEED = ["camera:image:30:64x48", "joints:joint_state:100", "laser:laser_scan:10"]
-SHORT = {"before_s": 3.0, "after_s": 1.0, "free_mb": 0}
+SHORT = {"mode": "triggered", "before_s": 3.0, "after_s": 1.0, "free_mb": 0}
 
 
 def start(made: Rig, **record: Any) -> None:
