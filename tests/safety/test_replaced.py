@@ -104,3 +104,11 @@ def test_time_and_the_task_go_on() -> None:
     assert rig.kernel._last_ns == rig.now_ns
     assert (rig.kernel._commanded, rig.kernel._agreed_ns) == (before._commanded, before._agreed_ns)
     rig.armed()
+
+
+def test_it_says_what_settings_it_goes_by() -> None:
+    rig = Rig()
+    before, other = rig.kernel.settings, settings(safety={"arm_ramp_s": 3.5})
+    rig.kernel = rig.kernel.replaced(rig.robot, other)
+    assert before.safety.arm_ramp_s != 3.5
+    assert rig.kernel.settings is other
