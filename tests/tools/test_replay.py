@@ -28,7 +28,7 @@ def pass_time(clock: Clock, seconds: float) -> None:
     """On the clock that the schedule is held by; and really, as sockets take time to connect and to send."""
     assert isinstance(clock, FakeClock)
     clock.advance(seconds)
-    time.sleep(seconds)
+    time.sleep(4 * seconds)  # a picture is only kept until two more have come
 
 
 class Listener:
