@@ -95,7 +95,7 @@ def _distance(old: _Said, new: _Said, step_ns: int) -> float | None:
     if not len(before):
         return None
     gaps = (new.actions[: len(before)] - before).ravel()
-    return sqrt(float(gaps @ gaps) / gaps.size)  # several times quicker than numpy's mean of squares
+    return sqrt(float(gaps @ gaps) / gaps.size)  # quicker than numpy's mean of squares
 
 
 def choose(samples: Floats) -> tuple[Floats, float | None]:
