@@ -97,7 +97,9 @@ class Process:
             _signal(process, signal.SIGTERM)
         ended = os.pidfd_open(process.pid)
         try:
-            select.select([ended], [], [], self._stop_s)
+            waiting = select.poll()
+            waiting.register(ended, select.POLLIN)
+            waiting.poll(self._stop_s * 1_000)
         finally:
             os.close(ended)
         _signal(process, signal.SIGKILL)
