@@ -155,9 +155,9 @@ def resize_area(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """`pixels` as (height, width) = `size`, each new pixel the mean of the area that it covers.
 
     OpenCV's area resize is slow where the ratio is no whole number: 0.9 ms from 640x480 to 224x224, 4.4 from
-    1920x1080. A large picture up to four times too large is therefore halved, if it is twice too large or more,
-    and then sampled linearly: 0.12 ms for the former. That differs from the exact mean by 1 of 255 on the
-    average, and from the triangle filter that policies are often trained with hardly more than the mean does.
+    1920x1080. So a large picture that is up to four times too large is halved, if that leaves it large
+    enough, and then sampled linearly: 0.12 ms for the former. It differs from the exact mean by 1 of 255 on
+    the average, and from the triangle filter that policies are often trained with hardly more than the mean.
     """
     height, width = pixels.shape[:2]
     high, wide = size
