@@ -26,7 +26,7 @@ _FOREVER_NS = 2**63 - 1
 class Minute:
     """What was measured in the minute that ended at `wall_ns`; what was not is missing in `values`.
 
-    `vlad.operation.minute` says what the names mean.
+    `vlad.minutes` says what the names mean.
     """
 
     wall_ns: int

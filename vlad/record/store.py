@@ -97,7 +97,7 @@ class Store:
             raise error
 
     def write(self, base: int, entries: Sequence[Entry]) -> None:
-        """Store all in one transaction, and drop the oldest beyond the bounds. An event's id is base + seq."""
+        """Store all at once, and drop the oldest beyond the bounds. An event gets the id base + seq."""
         if self._connection is None or not entries:
             return
         with self._connection as transaction:

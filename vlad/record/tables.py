@@ -23,6 +23,7 @@ STEPS = (
     CREATE TABLE minutes(id INTEGER PRIMARY KEY, wall_ns INTEGER NOT NULL, "values" TEXT NOT NULL);
     CREATE INDEX minutes_wall_ns ON minutes(wall_ns);
     CREATE TABLE totals(name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+    INSERT INTO totals VALUES('counted_since_s', strftime('%s', 'now'));
     """,
 )
 """Each leads from one version (PRAGMA user_version) to the next. They only add: an older vlad, after a
