@@ -149,7 +149,9 @@ class Daemon:
         self.realtime["huge_pages"] = realtime.use_huge_pages()
         closing.callback(self.collector.thaw)
         self._start_parts(closing)
-        self.events.put("start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid())
+        self.events.put(
+            "start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid(), robot=self.robot.name
+        )
         closing.callback(self.events.put, "stop", Level.SAFE, "vlad stopped")
 
     async def _patiently(self, loading: Awaitable[Loaded]) -> Loaded:
