@@ -72,15 +72,16 @@ class Contents:
 
     def alerts(self) -> list[AlertRow]:
         """The newest first."""
-        over = {event["data"].get("id"): event["data"].get("lasted_s") for event in self.of("alert_over")}
-        over.pop(None, None)
+        over = {
+            str(event["data"].get("id")): event["data"].get("lasted_s") for event in self.of("alert_over")
+        }
         return [
             AlertRow(
                 event["wall_ns"],
                 str(event["data"].get("component", "-")),
                 event["level"],
                 event["text"],
-                _number(over.get(event["data"].get("id"))),
+                _number(over.get(str(event["data"].get("id")))),
             )
             for event in reversed(self.of("alert"))
         ]

@@ -19,6 +19,8 @@ _WIDE, _LEFT, _RIGHT, _TOP, _BOTTOM = 480, 40, 8, 8, 20
 _HIGH = 150
 _BAND, _BAR = 34, 18
 _MOST_BARS = 12
+_SMALLEST = 1e-9
+"""Whatever differs by less is the same."""
 _STEPS_S = (60, 300, 900, 3_600, 10_800, 21_600, 43_200, 86_400, 2 * 86_400, 7 * 86_400, 28 * 86_400)
 _MOST_TICKS = 7
 
@@ -123,7 +125,7 @@ def _path(run: Sequence[Point], span: Span, low: float, high: float) -> str:
 
 def _scale(low: float, high: float) -> tuple[float, float, float]:
     """From where to where, and from one label to the next: 1, 2 or 5 times a power of ten."""
-    if high <= low:
+    if high - low < _SMALLEST:
         high = low + 1.0
     rough = (high - low) / 4
     power = 10.0 ** floor(log10(rough))
