@@ -1,4 +1,4 @@
-"""The report: whatever is stored, it is one whole HTML file without a script, and every number in it is one."""
+"""The report: whatever is stored, it is one whole HTML file without a script, and a number is a number."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def test_a_week_has_plots_totals_and_tables(tmp_path: Path) -> None:
     assert titles(root) == ["Safety level", "Inference [ms]", "Processor and memory [%]",
                             "How often each fault began"]  # fmt: skip
     for part in ("rover 7", "signal_stale", "camera, laser", "Look at the cable.", "disk: 90% used", "2.0 h",
-                 "done: go", "backup: ok", "10.0 h", "p99 (median 9, highest 9)", "DANGER 20.0 min"):  # fmt: skip
+                 "done: go", "backup: ok", "10.0 h", "p99 (median 9, highest 9)",
+                 "DANGER 20.0 min"):  # fmt: skip
         assert part in text
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in root.iter("tr")}
     assert rows["interventions"] == ["120", "130"]
@@ -117,8 +118,8 @@ def test_a_database_of_before_that_has_only_events_is_reported(tmp_path: Path) -
 
 
 NAMES = st.sampled_from(
-    ["inference_p50_ms", "late_p99_ms", "cpu", "celsius", "battery", "level_safe_s", "level_danger_s", "armed_s",
-     "tasks_done", "seconds", "fault/x", ""]
+    ["inference_p50_ms", "late_p99_ms", "cpu", "celsius", "battery", "level_safe_s", "level_danger_s",
+     "armed_s", "tasks_done", "seconds", "fault/x", ""]
 )  # fmt: skip
 NUMBERS = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**62), 2**62), st.floats()
