@@ -57,6 +57,12 @@ def begin(made: Rig) -> None:
     made.start_daemon("vlad", "--config", made.folder / "vlad.toml")
 
 
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+
 def storage_alerts(made: Rig) -> list[dict[str, Any]]:
     return [row for row in made.call("status")["health"]["alerts"] if row["component"] == "storage"]
 
@@ -78,9 +84,8 @@ def ticks_on(made: Rig) -> None:
 def test_a_full_disk_is_an_alert_and_what_happened_meanwhile_is_stored_when_there_is_room() -> None:
     with daemon(lambda state_dir: run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", state_dir)) as made:
         filler = made.folder / "state" / "filler"
-        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-            while True:
-                file.write(b"x" * 4096)
+        with pytest.raises(OSError, match="No space left"):
+            fill(filler)
         wait_until(
             lambda: made.call("estop", reason="x" * 300) and made.call("status")["storage"]["problems"]
         )
