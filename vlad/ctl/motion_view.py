@@ -24,7 +24,7 @@ def motion_view(motion: Mapping[str, Any]) -> RenderableType:
     rows = [_Axis(motion, index) for index in range(len(names))]
     known = [row for row in rows if row.use is not None]
     if not known:
-        return Text("")
+        return Group()
     shown = known
     if len(known) > _MOST_AXES:
         nearest = sorted(known, key=lambda row: -(row.use or 0.0))[:_MOST_AXES]

@@ -284,7 +284,7 @@ def _operation(counted: Row) -> Text:
     """What the robot did since the first start."""
     armed_s, done, failed = (counted.get(name) or 0 for name in ("armed_s", "tasks_done", "tasks_failed"))
     told = [f"{duration(counted.get('uptime_s') or 0)}, armed {duration(armed_s)}"]
-    if distance_m := counted.get("distance_m"):
+    if (distance_m := counted.get("distance_m") or 0) >= 1:
         told.append(f"{distance_m:,.0f} m")
     if done + failed:
         told.append(f"{done:,.0f} of {done + failed:,.0f} tasks done")
