@@ -8,8 +8,8 @@ import time
 from datetime import datetime
 
 _UNITS_S = {"min": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
-_LATEST_S = 253_402_214_400
-"""The year 9999 is the last that has a date."""
+_LATEST_S = 9e9
+"""In the year 2255: nanoseconds since 1970 fit into 64 bits until shortly after."""
 
 
 def moment(text: str) -> int:
