@@ -32,10 +32,9 @@ SHORT = {"mode": "triggered", "before_s": 3.0, "after_s": 1.0, "free_mb": 0}
 def start(made: Rig, **record: Any) -> None:
     """A daemon with a policy, and all sensors."""
     made.policy["bundle"] = str(write_policy(made.folder / "models" / "bench", "camera", 32, rounds=0))
+    made.record = {**SHORT, **record}
     settings = made.write_settings()
-    lines = [f"{key} = {value!r}".replace("'", '"') for key, value in {**SHORT, **record}.items()]
-    used_up = "[computer]\ncpu = 1.0\nmemory = 1.0\ndisk = 1.0\n"
-    settings.write_text(settings.read_text() + "\n".join(["\n[record]", *lines, used_up]))
+    settings.write_text(settings.read_text() + "[computer]\ncpu = 1.0\nmemory = 1.0\ndisk = 1.0\n")
     made.start_daemon("vlad", "--config", settings)
 
 
