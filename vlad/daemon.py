@@ -299,11 +299,9 @@ class Daemon:
             self.acts.take_task(sample.data.text, f"{sample.topic} ({sample.data.source})")
         self.watchdog.notice(sample)
         self.seat.notify(sample)
-        self.blackbox.sample(sample)
 
     def _on_chunk(self, chunk: Chunk | None) -> None:
         self.watchdog.ticker.wake()
-        self.blackbox.chunk(chunk)
         if chunk is not None:
             self.feed.chunk(chunk)
 
@@ -318,7 +316,6 @@ class Daemon:
             if change.after is Mode.ESTOP:
                 self.acts.put_task("", "the e-stop")
         self.latch.keep(verdict.estop_reason)
-        self.blackbox.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
         self.feed.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
 
     # new settings -----------------------------------------------------------------------------------------
