@@ -195,3 +195,11 @@ def test_a_deadman_switch_that_says_nothing_of_sense_counts_as_released(said):
     rig.tick(3)
     assert ("deadman_released", "teleop") in faults(rig)
     assert rig.verdict.mode == "stopping"
+
+
+def test_a_deadman_switch_that_was_held_and_fell_silent_counts_as_released():
+    rig = SignalRig({"teleop": {"required": False, "max_age_s": 0.2}}).driving()
+    rig.silent.add("teleop")
+    assert rig.tick(20).mode == "active"
+    assert rig.tick().mode == "stopping"
+    assert faults(rig) == [("deadman_released", "teleop")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.safety.rig import Rig, rover, settings
+from tests.safety.rig import ROVER_SIGNALS, Rig, odometry, rover, settings
 from vlad.messages import CommandMode, Mode
 
 
@@ -92,6 +92,21 @@ def test_what_is_known_of_backups_is_found_in_the_same_place() -> None:
     replace(rig)
     assert rig.kernel.sources.topics is topics
     assert rig.kernel.sources.estimates is estimates
+
+
+def test_a_backup_that_is_none_any_more_stands_in_for_nothing() -> None:
+    spare = {**ROVER_SIGNALS["odometry"], "required": False}
+    backed = {**ROVER_SIGNALS["odometry"], "backups": ["odometry_2"]}
+    rig = Rig(set_up=settings({**ROVER_SIGNALS, "odometry": backed, "odometry_2": spare}))
+    rig.data["odometry_2"] = odometry()
+    rig.tick(10)
+    rig.silent = {"odometry"}
+    rig.tick(20)
+    assert rig.ids() == {"signal_replaced"}
+    rig.kernel = rig.kernel.replaced(rig.robot, settings({**ROVER_SIGNALS, "odometry_2": spare}))
+    rig.tick()
+    assert rig.ids() == {"signal_stale"}
+    assert {refusal.subject for refusal in rig.kernel.arm(rig.sense())} == {"odometry"}
 
 
 def test_time_and_the_task_go_on() -> None:
