@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.safety.rig import ROVER_SIGNALS, Rig, odometry, rover, settings
+from tests.safety.signal_rig import SignalRig
 from vlad.messages import CommandMode, Mode
 
 
@@ -107,6 +108,24 @@ def test_a_backup_that_is_none_any_more_stands_in_for_nothing() -> None:
     rig.tick()
     assert rig.ids() == {"signal_stale"}
     assert {refusal.subject for refusal in rig.kernel.arm(rig.sense())} == {"odometry"}
+
+
+def test_an_estimate_of_the_last_moment_before_stands_for_nothing() -> None:
+    imu = {"type": "imu", "max_age_s": 0.1}
+    imus = {"imu": imu, "imu_b": {**imu, "required": False}}
+    rig = SignalRig({**imus, "imu": {**imu, "estimate_s": 0.5}})
+    rig.data["imu_b"] = rig.data["imu"]
+    rig.armed()
+    rig.silent = {"imu"}
+    rig.tick(15)
+    rig.kernel.disarm("test")
+    while rig.tick().mode is not Mode.DISARMED:
+        pass
+    assert rig.kernel.replaceable
+    assert list(rig.kernel.sources.estimates) == ["imu"]
+    rig.kernel = rig.kernel.replaced(rig.robot, SignalRig(imus).settings)
+    rig.tick()
+    assert rig.ids() == {"signal_stale"}
 
 
 def test_time_and_the_task_go_on() -> None:
