@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.safety.signal_rig import SignalRig
-from vlad.messages import CommandAck, CommandMode, Deadman, EStop
+from vlad.messages import CommandAck, CommandMode, Deadman, EStop, Level
 
 
 def faults(rig):
@@ -167,6 +167,17 @@ def test_a_lost_policy_holds_the_robot_until_it_is_back():
     assert rig.causes == ["policy_lost: policy connection refused"]
     rig.inputs["policy_lost"] = ""
     assert rig.tick(60).mode == "active"
+
+
+def test_a_policy_that_drives_in_place_of_another_is_told_and_drives_on_at_full_speed():
+    rig = SignalRig().driving(0.6, 0.0)
+    rig.inputs["fallback"] = "calm/1 drives: out of memory"
+    verdict = rig.tick(50)
+    assert [(fault.fault.id, fault.detail) for fault in verdict.faults] == [
+        ("policy_fallback", "calm/1 drives: out of memory")
+    ]
+    assert (verdict.mode, verdict.level) == ("active", Level.WARNING)
+    assert verdict.values[0] == pytest.approx(0.6)
 
 
 def test_a_deadman_switch_holds_the_robot_while_it_is_released_and_refuses_no_arming():
