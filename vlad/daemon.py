@@ -314,11 +314,9 @@ class Daemon:
             self.acts.end_task(sample.data)
         self.watchdog.notice(sample)
         self.seat.notify(sample)
-        self.blackbox.sample(sample)
 
     def _on_chunk(self, chunk: Chunk | None) -> None:
         self.watchdog.ticker.wake()
-        self.blackbox.chunk(chunk)
         if chunk is not None:
             self.feed.chunk(chunk)
 
@@ -333,7 +331,6 @@ class Daemon:
             if change.after is Mode.ESTOP:
                 self.acts.put_task("", "the e-stop")
         self.latch.keep(verdict.estop_reason)
-        self.blackbox.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
         self.feed.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
 
     # new settings -----------------------------------------------------------------------------------------
