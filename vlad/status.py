@@ -92,6 +92,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
         "guard": _guard(daemon, now_ns),
         "realtime": daemon.realtime,
         "record": daemon.blackbox.report(),
+        "maintenance": daemon.maintenance.report(),
         "reload": asdict(daemon.reloader.outcome),
         "storage": {
             "events_dropped": daemon.events.dropped,
@@ -101,7 +102,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
 
 
 def _storage_problems(daemon: Daemon) -> tuple[str, ...]:
-    return daemon.events.problem, daemon.latch.problem, daemon.blackbox.problem
+    return daemon.events.problem, daemon.latch.problem, daemon.blackbox.problem, daemon.maintenance.problem
 
 
 def _tick(daemon: Daemon) -> dict[str, Any]:

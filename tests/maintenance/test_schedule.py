@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -147,7 +148,7 @@ def test_no_jump_of_the_wall_clock_repeats_or_loses_it(
     computer.live(1.3 * period_s + 3 * HOUR_S, step_s=period_s / 48)
     times = [0.0, *(when for _, when in computer.runs)]
     assert computer.runs, "lost"
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert min(gaps) >= 28 / 31 * period_s / 4 - 1, "repeated"
     assert max([*gaps, computer.true_s - times[-1]]) <= 1.3 * period_s + 3 * HOUR_S, "lost"
 

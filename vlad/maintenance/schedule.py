@@ -1,13 +1,13 @@
 """When a task is due. Pure: the clocks come with the question.
 
-Two clocks are kept of each run. The wall clock says at what time of the day something shall be done. How long
-ago it was done says the monotonic clock, for as long as the computer was not started again: so it makes no
-difference to where the wall clock jumps meanwhile. Of a run before the last start of the computer only the wall
-clock tells, and it counts, but for a time after the start of this process.
+Two clocks are kept of each run. The wall clock says at what time of the day something shall be done. How
+long ago it was done says the monotonic clock, for as long as the computer was not started again: so it makes
+no difference to where the wall clock jumps meanwhile. Of a run before that only the wall clock tells, and it
+counts, but for a time after the start of this process.
 
-Hence, as long as the computer runs, whatever the wall clock does, and with DST: between two runs that were due
-there is at least a quarter of the period, and at most a period and a quarter (and an hour, for DST). What was
-missed while the computer was off is done once.
+Hence, as long as the computer runs, whatever the wall clock does, and with DST: between two runs that were
+due there is at least a quarter of the period, and at most a period and a quarter (and an hour, for DST). What
+was missed while the computer was off is done once.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A time that comes again and again. `day`: of the week from 0, Monday, or of the month from 1; in a month
-    that is too short for it, its last.
+    """A time that comes again and again. `day`: of the week from 0, Monday, or of the month from 1; in a
+    month that is too short for it, its last.
     """
 
     every: Every
@@ -87,7 +87,7 @@ class Schedule:
 
 
 def placed_ns(then: Moment, now: Moment, started_ns: int) -> int:
-    """When `then` was, as the wall clock of now counts. `started_ns`: this process, on the monotonic clock."""
+    """When `then` was, as the wall clock of now counts. `started_ns`: this process, monotonic."""
     if then.boot == now.boot:
         return now.wall_ns - (now.now_ns - then.now_ns)
     return min(then.wall_ns, now.wall_ns - (now.now_ns - started_ns))

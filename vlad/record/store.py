@@ -21,7 +21,9 @@ _LONGEST_DATA = 16_000
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 # synchronous=FULL: what happened last before a power cut is what one wants to read after it.
+# auto_vacuum can only be chosen before anything else: maintenance gives pages back little by little.
 _SCHEMA = """
+PRAGMA auto_vacuum=INCREMENTAL;
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=FULL;
 PRAGMA journal_size_limit=8388608;
