@@ -78,17 +78,21 @@ class Maintenance:
 
     async def run(self) -> None:
         """Look what is due, and run it, for ever."""
-        await self._remember()
+        await self.remember()
         while True:
-            self._agenda.warn(self._alerts())
-            pick = self._agenda.pick(self._now(), armed=self._armed)
-            self._rows = {name: self._row(name) for name in self._agenda.records}
-            if pick is not None:
-                await self._perform(pick)
-                continue
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ordered.wait(), _LOOK_S)
-            self._ordered.clear()
+            if not await self.look():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._ordered.wait(), _LOOK_S)
+                self._ordered.clear()
+
+    async def look(self) -> bool:
+        """Run what is to be run now; whether there was anything."""
+        self._agenda.warn(self._alerts())
+        pick = self._agenda.pick(self._now(), armed=self._armed)
+        self._rows = {name: self._row(name) for name in self._agenda.records}
+        if pick is not None:
+            await self._perform(pick)
+        return pick is not None
 
     def order(self, name: str, params: Row) -> None:
         """Run it as soon as may be, by hand. MaintenanceError where it is not known, or runs already."""
@@ -166,7 +170,8 @@ class Maintenance:
             if row["level"] in bad and not row["component"].startswith("maintenance")
         }
 
-    async def _remember(self) -> None:
+    async def remember(self) -> None:
+        """Take from the disk what came of each task before."""
         known: dict[str, Record] = {}
         try:
             known, trouble = await asyncio.to_thread(self._store.load)
