@@ -13,7 +13,7 @@ from vlad.schema import NotNegative, Positive, Section
 Priority: TypeAlias = Literal["low", "normal", "high", "critical"]
 PRIORITIES: tuple[Priority, ...] = ("low", "normal", "high", "critical")
 
-_HOST_PATH = re.compile(r"(rsync://[A-Za-z0-9\[][^\s]*|[A-Za-z0-9][A-Za-z0-9._@-]*:[^:\s].*)")
+_HOST_PATH = re.compile(r"rsync://[A-Za-z0-9\[]\S*|[A-Za-z0-9][A-Za-z0-9._@-]*:(?!:|//)\S.*")
 
 
 def _is_a_schedule(text: str) -> str:
