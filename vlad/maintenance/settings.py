@@ -35,10 +35,13 @@ def by_rsync(target: str) -> bool:
     return not target.startswith("/")
 
 
+When = Annotated[str, AfterValidator(_is_a_schedule)]
+
+
 class TaskSettings(Section):
     """When one task runs, and what it may take."""
 
-    schedule: Annotated[str, AfterValidator(_is_a_schedule)]
+    schedule: When
     """In local time: "daily 03:00", "weekly sun 04:00", "monthly 1 05:00"; "warning": health raised an alert
     of WARNING or worse; several of these with commas; "off": by hand only.
     """
@@ -50,20 +53,18 @@ class TaskSettings(Section):
     """It is killed after this time."""
 
 
-class CleanUpSettings(TaskSettings):
-    """Deleting what is old, or too much."""
+class HealthCheckSettings(TaskSettings):
+    """All that `vladctl doctor` looks at."""
 
-    schedule: Annotated[str, AfterValidator(_is_a_schedule)] = "daily 03:30"
-    recordings_days: NotNegative = 90.0
-    """Recordings that are older are deleted; 0: only for want of room, by the bounds under [record]."""
-    copies_days: NotNegative = 30.0
-    """What was moved aside, a corrupt database or what a restore replaced, is deleted when it is older."""
+    schedule: When = "daily 04:00, warning"
+    priority: Priority = "high"
+    time_limit_s: Positive = 300.0
 
 
 class BackupSettings(TaskSettings):
     """Copies of settings, databases, bundles' manifests and calibration."""
 
-    schedule: Annotated[str, AfterValidator(_is_a_schedule)] = "daily 03:00"
+    schedule: When = "daily 03:00"
     priority: Priority = "high"
     time_limit_s: Positive = 1800.0
     targets: tuple[Target, ...] = ()
@@ -74,21 +75,64 @@ class BackupSettings(TaskSettings):
     """rsync gives up when it hears nothing for so long."""
 
 
+class CleanUpSettings(TaskSettings):
+    """Deleting what is old, or too much."""
+
+    schedule: When = "daily 03:30"
+    recordings_days: NotNegative = 90.0
+    """Recordings that are older are deleted; 0: only for want of room, by the bounds under [record]."""
+    copies_days: NotNegative = 30.0
+    """What was moved aside, a corrupt database or what a restore replaced, is deleted when it is older."""
+
+
+class VacuumSettings(TaskSettings):
+    """Giving back the room that deleted events left."""
+
+    schedule: When = "weekly sun 03:45"
+    priority: Priority = "low"
+    only_disarmed: StrictBool = True
+
+
+class CalibrationCheckSettings(TaskSettings):
+    """What the sensors show at rest, beside the reference."""
+
+    schedule: When = "weekly sun 04:30"
+    only_disarmed: StrictBool = True
+
+
+class HardwareCheckSettings(TaskSettings):
+    """Disks, memory, GPUs, temperatures, rates of sensors."""
+
+    schedule: When = "daily 04:15, warning"
+    priority: Priority = "high"
+
+
+class SecurityScanSettings(TaskSettings):
+    """Permissions, keys, ports, packages, units."""
+
+    schedule: When = "weekly sun 05:00"
+
+
+class PerformanceReviewSettings(TaskSettings):
+    """This week against the one before."""
+
+    schedule: When = "weekly mon 05:30"
+    priority: Priority = "low"
+
+
 class MaintenanceSettings(Section):
     """What looks after this computer and its data. Each task is a process of its own, one at a time."""
 
     warning_interval_s: NotNegative = 6 * 3600.0
     """A task that runs on a warning does not do so more often than this."""
-    health_check: TaskSettings = TaskSettings(
-        schedule="daily 04:00, warning", priority="high", time_limit_s=300.0
-    )
-    clean_up: CleanUpSettings = CleanUpSettings()
+    health_check: HealthCheckSettings = HealthCheckSettings()
     backup: BackupSettings = BackupSettings()
-    vacuum: TaskSettings = TaskSettings(schedule="weekly sun 03:45", priority="low", only_disarmed=True)
-    calibration_check: TaskSettings = TaskSettings(schedule="weekly sun 04:30", only_disarmed=True)
-    hardware_check: TaskSettings = TaskSettings(schedule="daily 04:15, warning", priority="high")
-    security_scan: TaskSettings = TaskSettings(schedule="weekly sun 05:00")
-    performance_review: TaskSettings = TaskSettings(schedule="weekly mon 05:30", priority="low")
+    clean_up: CleanUpSettings = CleanUpSettings()
+    vacuum: VacuumSettings = VacuumSettings()
+    calibration_check: CalibrationCheckSettings = CalibrationCheckSettings()
+    hardware_check: HardwareCheckSettings = HardwareCheckSettings()
+    security_scan: SecurityScanSettings = SecurityScanSettings()
+    performance_review: PerformanceReviewSettings = PerformanceReviewSettings()
 
     def of(self, name: str) -> TaskSettings:
         """Those of one task."""
