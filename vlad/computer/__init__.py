@@ -38,6 +38,8 @@ class ComputerMonitor:
         up. `on_measured` gets everything, in this thread.
         """
         self.newest: Latest[Computer] = Latest()
+        self.measured: Latest[Measured] = Latest()
+        """All of it."""
         self._disk = disk
         self._clock = clock
         self._period_s = period_s
@@ -69,4 +71,5 @@ class ComputerMonitor:
                 clock=timekeeping(),
             )
             self.newest.put(measured.for_the_kernel())
+            self.measured.put(measured)
             self._on_measured(measured)
