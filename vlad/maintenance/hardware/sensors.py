@@ -7,7 +7,7 @@ from typing import Any
 
 from vlad.config import Settings, SignalSettings
 from vlad.ctl.doctor.daemon import EVENT_TYPES
-from vlad.maintenance.finding import Finding
+from vlad.maintenance.finding import Finding, State
 
 _DRIVER = "is its driver running, its cable in place, this computer too busy?"
 
@@ -27,12 +27,11 @@ def _check(
     topic: str, known: SignalSettings, signal: Mapping[str, Any], tolerance: float
 ) -> Iterator[Finding]:
     age_s, rate_hz, bad = signal.get("age_s"), signal.get("rate_hz"), sum((signal.get("bad") or {}).values())
+    lost: State = "problem" if known.required else "warning"
     if age_s is None or rate_hz is None:
-        state = "problem" if known.required else "warning"
-        yield Finding(state, topic, "never arrived", _DRIVER)
+        yield Finding(lost, topic, "never arrived", _DRIVER)
     elif age_s > known.max_age_s:
-        state = "problem" if known.required else "warning"
-        yield Finding(state, topic, f"the newest is {age_s:.1f} s old, {known.max_age_s:g} s may be", _DRIVER)
+        yield Finding(lost, topic, f"the newest is {age_s:.1f} s old, {known.max_age_s:g} s may be", _DRIVER)
     elif known.rate_hz and abs(rate_hz - known.rate_hz) > tolerance * known.rate_hz:
         yield Finding("warning", topic, f"{rate_hz:g} Hz, not {known.rate_hz:g}", _DRIVER)
     elif bad:

@@ -65,7 +65,7 @@ def grey(picture: Image | CompressedImage) -> NDArray[np.uint8] | None:
 def measure(pictures: Sequence[NDArray[np.uint8]]) -> CameraReading:
     """`pictures`: grey, at least one; those of another size than the last are left out."""
     alike = [picture for picture in pictures if picture.shape == pictures[-1].shape]
-    mean = np.mean(alike, axis=0, dtype=np.float32)
+    mean = np.asarray(np.mean(alike, axis=0, dtype=np.float32))
     height, width = mean.shape
     variance = float(mean.var())
     laplacian = cv2.Laplacian(mean, cv2.CV_32F)

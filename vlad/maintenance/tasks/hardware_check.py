@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vlad.maintenance.finding import Finding, result
-from vlad.maintenance.hardware_check.counters import check_file_systems, check_memory, check_throttling
-from vlad.maintenance.hardware_check.disks import check_disks
-from vlad.maintenance.hardware_check.gpus import check_gpus
-from vlad.maintenance.hardware_check.sensors import check_sensors
+from vlad.maintenance.hardware.counters import check_file_systems, check_memory, check_throttling
+from vlad.maintenance.hardware.disks import check_disks
+from vlad.maintenance.hardware.gpus import check_gpus
+from vlad.maintenance.hardware.sensors import check_sensors
 from vlad.maintenance.job import Job, Result
 
 
