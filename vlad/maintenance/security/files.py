@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 
 from vlad.config import Settings
 from vlad.maintenance.finding import Finding
@@ -47,12 +48,16 @@ def _unchanged_by_others(path: Path) -> Iterator[Finding]:
         return
     sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     if status.st_mode & stat.S_IWOTH and not sticky:
-        yield Finding("problem", "settings", f"{path}: everybody may change it", f"chmod o-w {path}")
+        yield Finding(
+            "problem", "settings", f"{path}: everybody may change it", f"chmod go-w {quote(str(path))}"
+        )
     elif status.st_mode & stat.S_IWGRP and not sticky:
-        yield Finding("warning", "settings", f"{path}: its group may change it", f"chmod g-w {path}")
+        yield Finding(
+            "warning", "settings", f"{path}: its group may change it", f"chmod g-w {quote(str(path))}"
+        )
     if status.st_uid not in (0, os.geteuid()):
         what = f"{path}: belongs to {_name(status.st_uid)}, who may change it"
-        yield Finding("warning", "settings", what, f"chown root {path}")
+        yield Finding("warning", "settings", what, f"chown root {quote(str(path))}")
 
 
 def _secrets_in(path: Path) -> Iterator[Finding]:
@@ -66,7 +71,9 @@ def _secrets_in(path: Path) -> Iterator[Finding]:
         if _SECRETS.search(line):
             if mode & stat.S_IROTH:
                 what = f"{path}:{number}: everybody may read a secret"
-                yield Finding("problem", "settings", what, f"chmod o-r {path}, and change the secret")
+                yield Finding(
+                    "problem", "settings", what, f"chmod o-r {quote(str(path))}, and change the secret"
+                )
             else:
                 what = f"{path}:{number}: a secret stands in the settings"
                 yield Finding(
@@ -81,14 +88,20 @@ def check_keys(settings: Settings) -> Iterator[Finding]:
         if status is None:
             yield Finding("warning", "keys", f"{path}: is missing ({key})", "make it, or take the key out")
         elif status.st_mode & _OTHERS:
-            yield Finding("problem", "keys", f"{path}: everybody may use it ({key})", f"chmod o= {path}")
+            yield Finding(
+                "problem", "keys", f"{path}: everybody may use it ({key})", f"chmod o= {quote(str(path))}"
+            )
         elif status.st_mode & stat.S_IWGRP:
-            yield Finding("problem", "keys", f"{path}: its group may change it ({key})", f"chmod g-w {path}")
+            yield Finding(
+                "problem", "keys", f"{path}: its group may change it ({key})", f"chmod g-w {quote(str(path))}"
+            )
         elif status.st_mode & stat.S_IRGRP and "secret" in key:
-            yield Finding("warning", "keys", f"{path}: its group may read it ({key})", f"chmod g= {path}")
+            yield Finding(
+                "warning", "keys", f"{path}: its group may read it ({key})", f"chmod g= {quote(str(path))}"
+            )
         elif status.st_uid not in (0, os.geteuid()):
             what = f"{path}: belongs to {_name(status.st_uid)} ({key})"
-            yield Finding("warning", "keys", what, f"chown {_name(os.geteuid())} {path}")
+            yield Finding("warning", "keys", what, f"chown {_name(os.geteuid())} {quote(str(path))}")
         else:
             yield Finding("ok", "keys", f"{path}: only its owner may use it")
 
@@ -101,7 +114,7 @@ def check_state(state_dir: Path) -> Iterator[Finding]:
         return
     if status.st_mode & _OTHERS:
         what = f"{state_dir}: everybody may look into it"
-        yield Finding("warning", "state folder", what, f"chmod o= {state_dir}")
+        yield Finding("warning", "state folder", what, f"chmod o= {quote(str(state_dir))}")
     changed, foreign, seen = [], [], 0
     for path, found in _walk(state_dir):
         seen += 1
@@ -111,10 +124,12 @@ def check_state(state_dir: Path) -> Iterator[Finding]:
             foreign.append(path)
     if changed:
         what = f"everybody may change {_list(changed)}"
-        yield Finding("problem", "state folder", what, f"chmod -R o-w {state_dir}")
+        yield Finding("problem", "state folder", what, f"chmod -R o-w {quote(str(state_dir))}")
     if foreign:
         what = f"belong to others: {_list(foreign)}"
-        yield Finding("warning", "state folder", what, f"chown -R {_name(os.geteuid())} {state_dir}")
+        yield Finding(
+            "warning", "state folder", what, f"chown -R {_name(os.geteuid())} {quote(str(state_dir))}"
+        )
     if seen >= _MOST:
         yield Finding(
             "unknown", "state folder", f"only {_MOST:,} files were looked at", f"ls -lR {state_dir}"
@@ -130,10 +145,12 @@ def check_sockets(run_dir: Path) -> Iterator[Finding]:
         yield Finding("unknown", "sockets", f"{run_dir}: cannot be looked at", "does the daemon run?")
         return
     if status.st_mode & _OTHERS:
-        yield Finding("warning", "sockets", f"{run_dir}: everybody may look into it", f"chmod o= {run_dir}")
+        yield Finding(
+            "warning", "sockets", f"{run_dir}: everybody may look into it", f"chmod o= {quote(str(run_dir))}"
+        )
     if status.st_mode & stat.S_IWOTH:
         what = f"{run_dir}: everybody may put sockets there in place of vlad's"
-        yield Finding("problem", "sockets", what, f"chmod o-w {run_dir}")
+        yield Finding("problem", "sockets", what, f"chmod o-w {quote(str(run_dir))}")
     wide, count = [], 0
     for path, found in _walk(run_dir):
         if stat.S_ISSOCK(found.st_mode):
@@ -145,7 +162,7 @@ def check_sockets(run_dir: Path) -> Iterator[Finding]:
             "problem",
             "sockets",
             f"everybody may connect to {_list(wide)}",
-            f"chmod o= {' '.join(map(str, wide))}",
+            f"chmod o= {' '.join(quote(str(path)) for path in wide)}",
         )
     else:
         yield Finding("ok", "sockets", f"{count} sockets under {run_dir}: for their owner and group only")

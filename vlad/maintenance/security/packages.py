@@ -37,9 +37,7 @@ def check_packages(prefix: Path, progress: Callable[[float], None]) -> Iterator[
     """Versions, changed, missing and added files of the environment at `prefix`."""
     lock = prefix / LOCK
     try:
-        head, _, tail = lock.read_text().partition("\n\n")
-        versions = dict(line.split("==") for line in head.splitlines())
-        wanted = hashes.listed(tail)
+        versions, wanted = _read(lock)
     except FileNotFoundError:
         how = "install by tools/install or the Debian package, which write it; pip check tells a little"
         yield Finding("unknown", "packages", f"{lock}: is missing", how)
@@ -55,6 +53,13 @@ def check_packages(prefix: Path, progress: Callable[[float], None]) -> Iterator[
     if not other and not files:
         what = f"{len(versions)} packages, {len(wanted):,} files: as they were installed"
         yield Finding("ok", "packages", what)
+
+
+def _read(lock: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Versions by package, hashes by path. OSError; ValueError where a line is neither."""
+    lines = lock.read_text().splitlines()
+    versions = dict(line.split("==") for line in lines if line and "  " not in line)
+    return versions, hashes.listed("\n".join(line for line in lines if "  " in line))
 
 
 def _versions(wanted: dict[str, str], there: dict[str, str]) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ def listen(
     The time counts from the first message on. Where nothing comes within 3 s the lists stay empty.
     """
     heard: dict[str, list[Any]] = {topic: [] for topic in topics}
-    reader = FeedReader(run_dir, clock, [f"sensor/{topic}" for topic in topics])
+    reader = FeedReader(run_dir, ["feed", *(f"sensor/{topic}" for topic in topics)])
     try:
         begin_ns, end_ns = clock.now_ns(), clock.now_ns() + round(_BEGIN_S * NS_PER_S)
         while (now_ns := clock.now_ns()) < end_ns:
