@@ -95,6 +95,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
         "realtime": daemon.realtime,
         "record": daemon.blackbox.report(),
         "operation": _operation(daemon),
+        "maintenance": daemon.maintenance.report(),
         "reload": asdict(daemon.reloader.outcome),
         "storage": {
             "events_dropped": daemon.events.dropped,
@@ -104,7 +105,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
 
 
 def _storage_problems(daemon: Daemon) -> tuple[str, ...]:
-    return daemon.events.problem, daemon.latch.problem, daemon.blackbox.problem
+    return daemon.events.problem, daemon.latch.problem, daemon.blackbox.problem, daemon.maintenance.problem
 
 
 def _operation(daemon: Daemon) -> dict[str, float]:

@@ -158,6 +158,7 @@ class Rig:
             "signals": self.signals,
             "policy": self.policy,
             "guard": {"required": self.guard},
+            "maintenance": {"health_check": {"schedule": "off"}, "hardware_check": {"schedule": "off"}},
         }
         path.write_text(write_toml(values))
         return path

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 # synchronous=FULL: what happened last before a power cut is what one wants to read after it.
+# auto_vacuum can only be chosen before anything else: maintenance gives pages back little by little.
 _SETUP = """
+PRAGMA auto_vacuum=INCREMENTAL;
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=FULL;
 PRAGMA journal_size_limit=8388608;

@@ -1,0 +1,97 @@
+"""The [maintenance] table of vlad.toml."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, Field, StrictBool
+
+from vlad.maintenance.schedule import parse
+from vlad.schema import NotNegative, Positive, Section
+
+Priority: TypeAlias = Literal["low", "normal", "high", "critical"]
+PRIORITIES: tuple[Priority, ...] = ("low", "normal", "high", "critical")
+
+_HOST_PATH = re.compile(r"(rsync://[A-Za-z0-9\[][^\s]*|[A-Za-z0-9][A-Za-z0-9._@-]*:[^:\s].*)")
+
+
+def _is_a_schedule(text: str) -> str:
+    parse(text)
+    return text
+
+
+def _leads_somewhere(target: str) -> str:
+    if not target.startswith("/") and not _HOST_PATH.fullmatch(target):
+        raise ValueError("is neither a folder with its whole path, nor HOST:PATH or rsync://HOST/PATH")
+    return target
+
+
+Target = Annotated[str, AfterValidator(_leads_somewhere)]
+
+
+def by_rsync(target: str) -> bool:
+    """Whether a backup's target is on another computer."""
+    return not target.startswith("/")
+
+
+class TaskSettings(Section):
+    """When one task runs, and what it may take."""
+
+    schedule: Annotated[str, AfterValidator(_is_a_schedule)]
+    """In local time: "daily 03:00", "weekly sun 04:00", "monthly 1 05:00"; "warning": health raised an alert
+    of WARNING or worse; several of these with commas; "off": by hand only.
+    """
+    priority: Priority = "normal"
+    """Which of two that are due runs first; one that is high or critical and fails is an alert."""
+    only_disarmed: StrictBool = False
+    """It waits while the robot is armed, and is ended and put back when the robot is armed while it runs."""
+    time_limit_s: Positive = 600.0
+    """It is killed after this time."""
+
+
+class CleanUpSettings(TaskSettings):
+    """Deleting what is old, or too much."""
+
+    schedule: Annotated[str, AfterValidator(_is_a_schedule)] = "daily 03:30"
+    recordings_days: NotNegative = 90.0
+    """Recordings that are older are deleted; 0: only for want of room, by the bounds under [record]."""
+    copies_days: NotNegative = 30.0
+    """What was moved aside, a corrupt database or what a restore replaced, is deleted when it is older."""
+
+
+class BackupSettings(TaskSettings):
+    """Copies of settings, databases, bundles' manifests and calibration."""
+
+    schedule: Annotated[str, AfterValidator(_is_a_schedule)] = "daily 03:00"
+    priority: Priority = "high"
+    time_limit_s: Positive = 1800.0
+    targets: tuple[Target, ...] = ()
+    """Folders, HOST:PATH or rsync://HOST/MODULE/PATH for rsync; empty: `backups` of the state folder."""
+    keep: Annotated[int, Field(ge=1, le=1000, strict=True)] = 7
+    """So many are kept in each target, the newest."""
+    rsync_timeout_s: Annotated[int, Field(ge=1, le=3600, strict=True)] = 60
+    """rsync gives up when it hears nothing for so long."""
+
+
+class MaintenanceSettings(Section):
+    """What looks after this computer and its data. Each task is a process of its own, one at a time."""
+
+    warning_interval_s: NotNegative = 6 * 3600.0
+    """A task that runs on a warning does not do so more often than this."""
+    health_check: TaskSettings = TaskSettings(
+        schedule="daily 04:00, warning", priority="high", time_limit_s=300.0
+    )
+    clean_up: CleanUpSettings = CleanUpSettings()
+    backup: BackupSettings = BackupSettings()
+    vacuum: TaskSettings = TaskSettings(schedule="weekly sun 03:45", priority="low", only_disarmed=True)
+    calibration_check: TaskSettings = TaskSettings(schedule="weekly sun 04:30", only_disarmed=True)
+    hardware_check: TaskSettings = TaskSettings(schedule="daily 04:15, warning", priority="high")
+    security_scan: TaskSettings = TaskSettings(schedule="weekly sun 05:00")
+    performance_review: TaskSettings = TaskSettings(schedule="weekly mon 05:30", priority="low")
+
+    def of(self, name: str) -> TaskSettings:
+        """Those of one task."""
+        settings = getattr(self, name)
+        assert isinstance(settings, TaskSettings)
+        return settings
