@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import AfterValidator, Field
 
-from vlad.maintenance.schedule import parse
+from vlad.maintenance.settings_checks import (
+    CalibrationSettings,
+    HardwareSettings,
+    ReviewSettings,
+    SecuritySettings,
+)
+from vlad.maintenance.task_settings import Priority, ScheduleText, TaskSettings
 from vlad.schema import NotNegative, Positive, Section
 
-Priority: TypeAlias = Literal["low", "normal", "high", "critical"]
-PRIORITIES: tuple[Priority, ...] = ("low", "normal", "high", "critical")
-
 _HOST_PATH = re.compile(r"(rsync://[A-Za-z0-9\[][^\s]*|[A-Za-z0-9][A-Za-z0-9._@-]*:[^:\s].*)")
-
-
-def _is_a_schedule(text: str) -> str:
-    parse(text)
-    return text
 
 
 def _leads_somewhere(target: str) -> str:
@@ -35,25 +33,10 @@ def by_rsync(target: str) -> bool:
     return not target.startswith("/")
 
 
-class TaskSettings(Section):
-    """When one task runs, and what it may take."""
-
-    schedule: Annotated[str, AfterValidator(_is_a_schedule)]
-    """In local time: "daily 03:00", "weekly sun 04:00", "monthly 1 05:00"; "warning": health raised an alert
-    of WARNING or worse; several of these with commas; "off": by hand only.
-    """
-    priority: Priority = "normal"
-    """Which of two that are due runs first; one that is high or critical and fails is an alert."""
-    only_disarmed: StrictBool = False
-    """It waits while the robot is armed, and is ended and put back when the robot is armed while it runs."""
-    time_limit_s: Positive = 600.0
-    """It is killed after this time."""
-
-
 class CleanUpSettings(TaskSettings):
     """Deleting what is old, or too much."""
 
-    schedule: Annotated[str, AfterValidator(_is_a_schedule)] = "daily 03:30"
+    schedule: ScheduleText = "daily 03:30"
     recordings_days: NotNegative = 90.0
     """Recordings that are older are deleted; 0: only for want of room, by the bounds under [record]."""
     copies_days: NotNegative = 30.0
@@ -63,7 +46,7 @@ class CleanUpSettings(TaskSettings):
 class BackupSettings(TaskSettings):
     """Copies of settings, databases, bundles' manifests and calibration."""
 
-    schedule: Annotated[str, AfterValidator(_is_a_schedule)] = "daily 03:00"
+    schedule: ScheduleText = "daily 03:00"
     priority: Priority = "high"
     time_limit_s: Positive = 1800.0
     targets: tuple[Target, ...] = ()
@@ -85,10 +68,10 @@ class MaintenanceSettings(Section):
     clean_up: CleanUpSettings = CleanUpSettings()
     backup: BackupSettings = BackupSettings()
     vacuum: TaskSettings = TaskSettings(schedule="weekly sun 03:45", priority="low", only_disarmed=True)
-    calibration_check: TaskSettings = TaskSettings(schedule="weekly sun 04:30", only_disarmed=True)
-    hardware_check: TaskSettings = TaskSettings(schedule="daily 04:15, warning", priority="high")
-    security_scan: TaskSettings = TaskSettings(schedule="weekly sun 05:00")
-    performance_review: TaskSettings = TaskSettings(schedule="weekly mon 05:30", priority="low")
+    calibration_check: CalibrationSettings = CalibrationSettings()
+    hardware_check: HardwareSettings = HardwareSettings()
+    security_scan: SecuritySettings = SecuritySettings()
+    performance_review: ReviewSettings = ReviewSettings()
 
     def of(self, name: str) -> TaskSettings:
         """Those of one task."""

@@ -1,17 +1,20 @@
-"""The tables below [maintenance] of vlad.toml that say what the checks hold against what they find."""
+"""The tables of the checks below [maintenance] of vlad.toml: what they hold against what they find."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
-from vlad.schema import Finite, Fraction, NotNegative, Positive, Section
+from vlad.maintenance.task_settings import Priority, ScheduleText, TaskSettings
+from vlad.schema import Finite, Fraction, NotNegative, Positive
 
 
-class CalibrationSettings(Section):
+class CalibrationSettings(TaskSettings):
     """calibration_check: what is wrong with a sensor. Three times as far off is a problem, not a warning."""
 
+    schedule: ScheduleText = "weekly sun 04:30"
+    only_disarmed: StrictBool = True
     seconds: Annotated[float, Field(gt=0, le=60, strict=True)] = 5.0
     """So long the sensors are listened to, with the robot at rest."""
     gyro_bias: Positive = 0.02
@@ -45,9 +48,11 @@ class CalibrationSettings(Section):
     """So many results of each sensor are kept."""
 
 
-class HardwareSettings(Section):
+class HardwareSettings(TaskSettings):
     """hardware_check: from when on parts of this computer are worn."""
 
+    schedule: ScheduleText = "daily 04:15, warning"
+    priority: Priority = "high"
     disk_worn: Fraction = 0.8
     """The part of its rated life that a disk has used up."""
     disk_temperature: Positive = 70.0
@@ -56,16 +61,19 @@ class HardwareSettings(Section):
     """smartctl has so long for each disk; one that sleeps takes some seconds to wake."""
 
 
-class SecuritySettings(Section):
+class SecuritySettings(TaskSettings):
     """security_scan: what is expected on this computer."""
 
+    schedule: ScheduleText = "weekly sun 05:00"
     ports: tuple[Annotated[int, Field(ge=1, le=65535, strict=True)], ...] = (22,)
     """TCP ports on which other programs may be reached from outside; vlad's own stand in its settings."""
 
 
-class ReviewSettings(Section):
+class ReviewSettings(TaskSettings):
     """performance_review: when something got worse from one span to the next."""
 
+    schedule: ScheduleText = "weekly mon 05:30"
+    priority: Priority = "low"
     days: Annotated[int, Field(ge=4, le=28, strict=True)] = 7
     """The last so many days are compared with as many before."""
     worse: NotNegative = 0.1
