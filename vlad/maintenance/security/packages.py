@@ -18,7 +18,7 @@ from vlad.maintenance.security import hashes
 LOCK = "packages.lock"
 _AGAIN = "run tools/install again, from a source that you trust"
 _TOLD = 3
-_LEFT_OUT = frozenset((LOCK, "units.sha256"))
+_LEFT_OUT = frozenset((LOCK, f".{LOCK}", "units.sha256"))
 
 
 def lock_text(prefix: Path) -> str:
