@@ -11,7 +11,7 @@ from vlad.maintenance.job import Job, Result
 from vlad.maintenance.security import files, values
 from vlad.maintenance.security.accounts import check_accounts
 from vlad.maintenance.security.packages import check_packages
-from vlad.maintenance.security_scan.ports import check_ports
+from vlad.maintenance.security.ports import check_ports
 from vlad.maintenance.security.units import check_units
 
 
