@@ -64,7 +64,7 @@ TOLD = {
     "signal_bad": ("bumper", "92.6 messages/s refused", 1.0),
     "signal_clock": ("battery", "1 messages with a stamp that cannot be", 1.0),
     "signal_frozen": ("camera", "the same content for 0.31 s of motion", 1.0),
-    "signal_gaps": ("laser", "118 of 236 messages missing", 0.5),
+    "signal_gaps": ("laser", "117 of 234 messages missing", 0.5),
     "signal_invalid": ("battery", "its charge is not a number", 1.0),
     "signal_missing": ("camera", "never came", 1.0),
     "signal_rate": ("odometry", "200.0 Hz, nominal 100.0 Hz", 1.0),

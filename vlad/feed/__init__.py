@@ -6,8 +6,7 @@ were received:
 
     [b"sensor/" + topic, received_ns (8 bytes, little endian), header, payload]
 
-All else is on feed.sock, a message for each turn of the safety tick: to send one costs the loop a fifth of
-what it costs to send its parts one by one. It is a list of rows in msgpack, in the order of time:
+All else is on feed.sock, in 20 messages a second, each a list of rows in msgpack, in the order of time:
 
     [b"feed", [[b"sensor", topic, received_ns, header, payload?], ...,
                [b"chunk", ...], [b"event", JSON], [b"tick", ...]]]

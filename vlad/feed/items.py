@@ -22,8 +22,8 @@ SENSOR, TICK, CHUNK, EVENT = b"sensor", b"tick", b"chunk", b"event"
 """What a row begins with."""
 PICTURES = frozenset(("image", "compressed_image", "point_cloud"))
 """The types of signals that go to pictures.sock."""
-FEED_QUEUE = 1_000
-"""Turns of the tick that wait for a slow process, on either side."""
+FEED_QUEUE = 200
+"""Messages that wait for a slow process, on either side: those of ten seconds."""
 PICTURE_QUEUE = 2
 """Pictures that do so; beside them one of each camera. They are megabytes each."""
 _STOPS = (Mode.STOPPING, Mode.ESTOP)
