@@ -56,8 +56,8 @@ def restore(folder: Path, state_dir: Path, run_dir: Path, *, settings: bool, dry
     places = {entry: place for entry in manifest.entries if (place := _place(entry, state_dir, settings))}
     replaced = tuple(path for path in places.values() if path.exists())
     aside = state_dir / time.strftime(f"{ASIDE}%Y-%m-%dT%H-%M-%SZ", time.gmtime()) if replaced else None
-    with _nobody_else(state_dir, run_dir):
-        if not dry_run:
+    if not dry_run:
+        with _nobody_else(state_dir, run_dir):
             state_dir.mkdir(parents=True, exist_ok=True)
             _put(folder, places, state_dir, aside)
     missing = tuple(name for name in _bundles(manifest.entries) if not (state_dir / "models" / name).exists())

@@ -72,9 +72,10 @@ class Maintenance:
         self._boot = _BOOT_ID.read_text().strip()
         self._descriptions = find()
         self._agenda = Agenda(self._descriptions, daemon.settings.maintenance, daemon.started_ns)
+        self._agenda.remember({}, self._now())
+        self._rows = {name: self._row(name) for name in self._agenda.records}
         self._running: _Running | None = None
         self._ordered = asyncio.Event()
-        self._rows: dict[str, Row] = {}
 
     async def run(self) -> None:
         """Look what is due, and run it, for ever."""
@@ -97,8 +98,7 @@ class Maintenance:
     def order(self, name: str, params: Row) -> None:
         """Run it as soon as may be, by hand. MaintenanceError where it is not known, or runs already."""
         if name not in self._agenda.records:
-            known = ", ".join(self._agenda.records) or "none is known yet"
-            raise MaintenanceError(f"there is no task {name!r}; {known}")
+            raise MaintenanceError(f"there is no task {name!r}; {', '.join(self._agenda.records)}")
         if name in self._agenda.orders or (self._running is not None and self._running.name == name):
             raise MaintenanceError(f"{name} runs already, or is about to")
         self._agenda.orders[name] = params

@@ -16,7 +16,7 @@ from vlad.maintenance.settings_checks import (
 from vlad.maintenance.task_settings import Priority, ScheduleText, TaskSettings
 from vlad.schema import NotNegative, Positive, Section
 
-_HOST_PATH = re.compile(r"(rsync://[A-Za-z0-9\[][^\s]*|[A-Za-z0-9][A-Za-z0-9._@-]*:[^:\s].*)")
+_HOST_PATH = re.compile(r"rsync://[A-Za-z0-9\[]\S*|[A-Za-z0-9][A-Za-z0-9._@-]*:(?!:|//)\S.*")
 
 
 def _leads_somewhere(target: str) -> str:

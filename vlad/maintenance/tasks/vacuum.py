@@ -49,7 +49,7 @@ def _shrink(database: sqlite3.Connection, job: Job) -> float:
     if not _value(database, "PRAGMA auto_vacuum"):
         job.progress(0.1, "rewriting it")
         database.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        return max(longest_s, _timed(database, "VACUUM"))
+        longest_s = max(longest_s, _timed(database, "VACUUM"))
     while left := _value(database, "PRAGMA freelist_count"):
         job.progress(0.9 * (1 - left / max(free, left)), f"{left} pages left")
         longest_s = max(longest_s, _timed(database, f"PRAGMA incremental_vacuum({_PAGES})"))
