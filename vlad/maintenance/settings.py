@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictBool
 
 from vlad.maintenance.settings_checks import (
     CalibrationSettings,
@@ -31,6 +31,22 @@ Target = Annotated[str, AfterValidator(_leads_somewhere)]
 def by_rsync(target: str) -> bool:
     """Whether a backup's target is on another computer."""
     return not target.startswith("/")
+
+
+class HealthCheckSettings(TaskSettings):
+    """All that `vladctl doctor` looks at."""
+
+    schedule: ScheduleText = "daily 04:00, warning"
+    priority: Priority = "high"
+    time_limit_s: Positive = 300.0
+
+
+class VacuumSettings(TaskSettings):
+    """Room that deleted events left in the database."""
+
+    schedule: ScheduleText = "weekly sun 03:45"
+    priority: Priority = "low"
+    only_disarmed: StrictBool = True
 
 
 class CleanUpSettings(TaskSettings):
@@ -62,12 +78,10 @@ class MaintenanceSettings(Section):
 
     warning_interval_s: NotNegative = 6 * 3600.0
     """A task that runs on a warning does not do so more often than this."""
-    health_check: TaskSettings = TaskSettings(
-        schedule="daily 04:00, warning", priority="high", time_limit_s=300.0
-    )
+    health_check: HealthCheckSettings = HealthCheckSettings()
     clean_up: CleanUpSettings = CleanUpSettings()
     backup: BackupSettings = BackupSettings()
-    vacuum: TaskSettings = TaskSettings(schedule="weekly sun 03:45", priority="low", only_disarmed=True)
+    vacuum: VacuumSettings = VacuumSettings()
     calibration_check: CalibrationSettings = CalibrationSettings()
     hardware_check: HardwareSettings = HardwareSettings()
     security_scan: SecuritySettings = SecuritySettings()

@@ -61,7 +61,8 @@ def judge(
             known.append(where)
         else:
             who = f" ({one.name}, pid {one.pid})" if one.pid is not None else ""
-            mend = f"whose is it? ss -lntp 'sport = {one.port}' as root; expected: maintenance.security_scan.ports"
+            ask = f"whose is it? ss -lntp 'sport = {one.port}' as root"
+            mend = f"{ask}; what may be there: maintenance.security_scan.ports"
             yield Finding("warning", "ports", f"{where}{who} can be reached from outside", mend)
     yield Finding("ok", "ports", f"as expected: {', '.join(known) or 'none'}")
 

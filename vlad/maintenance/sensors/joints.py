@@ -49,7 +49,7 @@ def judge(
     for joint, position in reading.position.items():
         name = f"position of {joint}"
         if joint not in pose:
-            how = "name it in maintenance.calibration_check.pose, or store a reference in that pose: --reference"
+            how = "name it in maintenance.calibration_check.pose, or store a reference: --reference"
             yield unknown(topic, name, "it has no reference pose", how, position)
         elif abs(position - pose[joint]) > limits.near:
             why = f"is {position:.3f}, and {pose[joint]:.3f} in the reference pose: it is not in it"
