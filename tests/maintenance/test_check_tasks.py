@@ -21,6 +21,7 @@ from vlad.maintenance.finding import Finding, result
 from vlad.maintenance.hardware.sensors import check_sensors
 from vlad.maintenance.job import Job
 from vlad.maintenance.tasks import calibration_check, hardware_check, performance_review, security_scan
+from vlad.messages import CompressedImage, Image
 from vlad.policy.toml import write_toml
 from vlad.record.tables import prepare
 
@@ -157,6 +158,39 @@ def test_without_a_daemon_the_calibration_check_fails_and_says_what_it_misses(jo
     told = calibration_check.run(job)
     assert told.verdict == "failed"
     assert "feed.sock" in told.summary
+
+
+def heard(monkeypatch: pytest.MonkeyPatch, **topics: Any) -> None:
+    def listen(run_dir: Path, wanted: Any, *others: Any) -> dict[str, Any]:
+        return {topic: topics.get(topic, []) for topic in wanted}
+
+    monkeypatch.setattr(calibration_check, "listen", listen)
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (Image("16UC1", np.zeros((4, 4), np.uint16)), "16UC1"),
+        (CompressedImage("jpeg", memoryview(b"0")), "jpeg"),
+    ],
+)
+def test_pictures_that_are_no_photographs_are_told_as_unknown(
+    job: Job, monkeypatch: pytest.MonkeyPatch, picture: Any, words: str
+) -> None:
+    heard(monkeypatch, camera=[picture])
+    row = next(row for row in calibration_check.run(job).rows if row["topic"] == "camera")
+    assert row["state"] == "unknown"
+    assert words in row["what"]
+
+
+def test_results_that_cannot_be_kept_make_the_check_fail_with_the_reason(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard(monkeypatch, camera=[np.full((12, 16), 128, np.uint8)])
+    (job.settings.paths.state_dir / "calibration").write_text("in the way")
+    told = calibration_check.run(job)
+    assert told.verdict == "failed"
+    assert "calibration" in told.summary
 
 
 def test_a_task_runs_as_the_daemon_starts_it(job: Job) -> None:

@@ -94,6 +94,11 @@ def test_too_few_days_are_told_as_unknown_and_never_as_well(before, now):
     assert {finding.state for finding in findings.values()} == {"unknown"}
 
 
+def test_five_days_of_each_week_are_enough():
+    rng = np.random.default_rng(12)
+    assert worse(week(rng, 0, days=5, factor={"cpu": 1.4}) + week(rng, 7, days=5)) == {"cpu"}
+
+
 def test_days_with_hardly_any_minutes_do_not_count():
     rng = np.random.default_rng(10)
     findings = told(week(rng, 0, minutes=20) + week(rng, 7))

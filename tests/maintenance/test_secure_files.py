@@ -82,6 +82,21 @@ def test_a_secret_in_the_settings_is_told_by_its_line_and_not_repeated(etc, line
     assert states(of_settings(etc)) == {"warning"}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'token_file = "keys/server_2026_production.token"',
+        'curve_server_secret = "/etc/vlad/keys/server.key_secret"',
+        'webhook = "https://10.0.0.5/alerts"',
+        'address = "wss://10.0.0.5:8000"',
+        'name = "secret_key_of_robot_0001"',
+    ],
+)
+def test_what_only_names_a_secret_is_none(etc, line):
+    (etc / "vlad.toml").write_text(f"{line}\n")
+    assert states(of_settings(etc)) == {"ok"}
+
+
 @pytest.mark.parametrize("file", ["etc/vlad.toml", "etc/demo.toml", "etc/g1.toml"])
 def test_the_settings_that_come_with_vlad_hold_no_secret(file):
     config = ROOT / file

@@ -89,10 +89,10 @@ def check_throttling(root: Path = Path("/sys")) -> Iterator[Finding]:
         yield _throttled(
             "module", sum(events), "it throttled itself for current", "a stronger supply, or nvpmodel"
         )
-    word = _text(root / _PI)
-    if word:
-        yield _raspberry(int(word, 16))
-    if not packages and not events and not word:
+    bits = _number(root / _PI, 16)
+    if bits is not None:
+        yield _raspberry(bits)
+    if not packages and not events and bits is None:
         how = "watch the temperatures: vladctl health"
         yield Finding("unknown", "throttling", "this computer does not count it", how)
 
@@ -120,6 +120,8 @@ def _text(file: Path) -> str:
         return ""
 
 
-def _number(file: Path) -> int | None:
-    text = _text(file)
-    return int(text) if text.isdecimal() else None
+def _number(file: Path, base: int = 10) -> int | None:
+    try:
+        return int(_text(file), base)
+    except ValueError:
+        return None

@@ -23,7 +23,7 @@ _SECRETS = re.compile(
     r"|\b(?:sk|ghp|gho|glpat|hf|xox[abp])[-_][A-Za-z0-9_-]{16,}|\bAKIA[0-9A-Z]{16}\b"
     r"|[a-z]+://[^/\s:@\"']+:[^/\s@\"']+@"
     r"|^\s*webhook\s*=\s*[\"']https?://[^\"']*/[A-Za-z0-9_-]{16,}"
-    r"|(?i:password|passwd|secret|token|api_?key)[\"']?\s*[=:,]?\s*[\"']?(?=[^\s\"']*[0-9])[A-Za-z0-9+_-]{16,}"
+    r"|(?i:password|passwd|secret|token|api_?key)[\"']?[=:,\s]\s*[=:,]?\s*[\"']?(?=[^\s\"']*[0-9])[A-Za-z0-9+_-]{16,}"
 )
 """Private keys, keys of well-known services, passwords in addresses, webhooks, what says that it is one."""
 

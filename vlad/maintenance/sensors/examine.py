@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from vlad.maintenance.sensors import camera, imu, joints, wrench
 from vlad.maintenance.sensors.figure import Figure, unknown
 from vlad.maintenance.settings_checks import CalibrationSettings
-from vlad.messages import Imu, JointState, Wrench
+from vlad.messages import CompressedImage, Image, Imu, JointState, Wrench
 from vlad.robot import Robot
 from vlad.schema import Section
 
@@ -55,8 +55,7 @@ def examine(
 ) -> Examined:
     """`data`: what arrived on `topic`, all of one type; photographs as arrays of grey."""
     if not data:
-        mend = "is its driver running? A depth camera cannot be judged"
-        return Examined([unknown(topic, "calibration", "nothing arrived", mend)], None)
+        return Examined([unknown(topic, "calibration", "nothing arrived", "is its driver running?")], None)
     match data[0]:
         case Imu():
             return _judge(_IMU, topic, imu.measure(data), reference, limits)
@@ -68,6 +67,9 @@ def examine(
             return _judge(_JOINTS, topic, measured, reference, limits)
         case np.ndarray():
             return _judge(_CAMERA, topic, camera.measure(data), reference, limits)
+        case Image(encoding=name) | CompressedImage(format=name):
+            mend = "look at it yourself; what is no photograph (depth) or damaged cannot be judged"
+            return Examined([unknown(topic, "calibration", f"{name} cannot be judged", mend)], None)
     raise TypeError(f"{topic}: {type(data[0]).__name__} cannot be examined")
 
 

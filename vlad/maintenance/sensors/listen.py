@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vlad.clock import NS_PER_S, Clock
 from vlad.feed import FeedReader
 from vlad.maintenance.sensors.camera import grey
@@ -47,7 +49,12 @@ def listen(
 
 
 def _keep(data: list[Any], sample: Sample) -> None:
+    """Of what is no photograph one is kept as it came, to be told of, until there is one."""
     if not isinstance(sample.data, Image | CompressedImage):
         data.append(sample.data)
-    elif len(data) < _PICTURES and (picture := grey(sample.data)) is not None:
-        data.append(picture)
+    elif len(data) < _PICTURES:
+        picture = grey(sample.data)
+        if picture is None and not data:
+            data.append(sample.data)
+        elif picture is not None:
+            data[:] = [*(kept for kept in data if isinstance(kept, np.ndarray)), picture]

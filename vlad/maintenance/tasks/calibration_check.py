@@ -42,9 +42,13 @@ def run(job: Job) -> Result:
     if moving := [topic for topic in bases if _moves(heard[topic])]:
         return Result("failed", f"the robot moves, says {moving[0]}: bring it to rest, and try again")
     job.progress(0.95, "comparing")
-    return result(
-        figure for topic, kind in kinds.items() for figure in _check(job, topic, kind, heard[topic])
-    )
+    figures: list[Figure] = []
+    for topic, kind in kinds.items():
+        try:
+            figures += _check(job, topic, kind, heard[topic])
+        except OSError as error:
+            return Result("failed", f"{error.filename}: {error.strerror}; nothing can be kept there")
+    return result(figures)
 
 
 def _check(job: Job, topic: str, kind: str, data: Sequence[Any]) -> list[Figure]:
