@@ -153,7 +153,9 @@ class Daemon:
         self.realtime["huge_pages"] = realtime.use_huge_pages()
         closing.callback(self.collector.thaw)
         self._start_parts(closing)
-        self.events.put("start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid())
+        self.events.put(
+            "start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid(), robot=self.robot.name
+        )
         closing.callback(self.events.put, "stop", Level.SAFE, "vlad stopped")
 
     async def _patiently(self, loading: Awaitable[Loaded]) -> Loaded:
@@ -317,11 +319,9 @@ class Daemon:
             self.acts.end_task(sample.data)
         self.watchdog.notice(sample)
         self.seat.notify(sample)
-        self.blackbox.sample(sample)
 
     def _on_chunk(self, chunk: Chunk | None) -> None:
         self.watchdog.ticker.wake()
-        self.blackbox.chunk(chunk)
         if chunk is not None:
             self.feed.chunk(chunk)
 
@@ -336,7 +336,6 @@ class Daemon:
             if change.after is Mode.ESTOP:
                 self.acts.put_task("", "the e-stop")
         self.latch.keep(verdict.estop_reason)
-        self.blackbox.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
         self.feed.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
 
     # new settings -----------------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ _CATEGORIES = {CommandMode.HOLD: 2, CommandMode.STOP1: 1, CommandMode.STOP0: 0}
 _VELOCITIES = (Kind.TWIST, Kind.JOINT_VELOCITY)
 _STEP_NS = NS_PER_S // 10
 _REPEATED_NS = NS_PER_S
+_BELIEVED = 10
+"""Times its limit; no robot is faster, and who measures that measures wrongly."""
 _LONGEST_NS = NS_PER_S
 """A gap in the measurements: nobody knows how far the robot went."""
 
@@ -56,7 +58,8 @@ class Operation:
         self._has_feedback = bool(robot.feedback)
         self._newest = feedback
         self._feedback = Feedback(robot)
-        self._rest = Limits(robot).rest
+        limits = Limits(robot)
+        self._rest, self._fastest = limits.rest, _BELIEVED * limits.velocity
         self._joints = robot.command is not Kind.TWIST
         self._linear = [index for index, name in enumerate(robot.axes) if name.startswith("linear")]
         self._sample: Sample | None = None
@@ -127,7 +130,7 @@ class Operation:
         if velocity is None or passed_ns > _LONGEST_NS:
             return
         speed = np.abs(velocity)
-        if (speed > self._rest).any():
+        if (speed > self._rest).any() and (speed < self._fastest).all():
             self._moving_ns += passed_ns
             passed_s = passed_ns / NS_PER_S
             if self._joints:

@@ -21,7 +21,7 @@ SHORT = {
     "latency": ["--seconds", "2", "--presses", "3"],
     "policy": ["--runs", "20", "--models", "onnx", "openvino", "export"],
     "ingest": ["--seconds", "2"],
-    "record_kill": ["--kills", "1"],
+    "record_kill": ["--kills", "3"],
     "remote": ["--trials", "2", "--questions", "10"],
     "safety_tick": ["--ticks", "200"],
     "swap": ["--swaps", "1"],

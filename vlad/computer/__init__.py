@@ -24,7 +24,7 @@ _CLOSE_TIMEOUT_S = 1.0
 
 
 class ComputerMonitor:
-    """`newest` has what the safety tick judges; the first comes after about a second."""
+    """`newest` has what the safety tick judges, `measured` all there is; they come after about a second."""
 
     def __init__(
         self,
@@ -39,7 +39,6 @@ class ComputerMonitor:
         """
         self.newest: Latest[Computer] = Latest()
         self.measured: Latest[Measured] = Latest()
-        """All of it."""
         self._disk = disk
         self._clock = clock
         self._period_s = period_s

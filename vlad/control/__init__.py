@@ -28,7 +28,7 @@ from vlad.maintenance.scheduler import MaintenanceError
 from vlad.messages import Level
 from vlad.policy.bundle import BundleRefused
 from vlad.record.events import EventLog
-from vlad.record.taps import RecordError
+from vlad.record.orders import RecordError
 
 log = logging.getLogger(__name__)
 

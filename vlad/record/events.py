@@ -186,9 +186,11 @@ class EventLog:
             try:
                 self._base = max(self._base, self._store.open())
                 if self._doubted:
-                    self._store.check()
+                    self._store.check(thoroughly=True)
                     self._doubted = False
                 self._store.write(self._base, entries)
+                if any(isinstance(entry, Minute) for entry in entries):
+                    self._store.check(thoroughly=False)
                 return
             except sqlite3.Error as error:
                 if not self._store.mend(error) or attempt:

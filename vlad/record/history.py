@@ -12,6 +12,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def _numbers(text: str, names: Collection[str]) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in _table(text).items()
-        if isinstance(value, int | float) and (not names or name in names)
+        if isinstance(value, int | float) and isfinite(value) and (not names or name in names)
     }
 
 

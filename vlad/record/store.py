@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from vlad.jsontext import to_json
 from vlad.messages import Level
-from vlad.record.history import Minute
+from vlad.record.history import Minute, opened
 from vlad.record.tables import prepare
 
 KEPT_EVENTS = 100_000
@@ -86,11 +86,16 @@ class Store:
         self._connection = connection
         return newest
 
-    def check(self) -> None:
-        """Read all of it; sqlite3.DatabaseError where it is corrupt. It takes a moment: 0.1 s for 20 MB."""
-        if self._connection is None:
-            return
-        verdict = str(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    def check(self, *, thoroughly: bool) -> None:
+        """Read it from the disk as others would, all of it or just its newest rows, which takes no time.
+
+        sqlite3.DatabaseError where it is corrupt. The connection that writes has pages of its own in memory,
+        and would go on for long without noticing.
+        """
+        with opened(self._path) as connection:
+            for table in () if thoroughly else ("events", "minutes", "totals"):
+                connection.execute(f"SELECT * FROM {table} ORDER BY 1 DESC LIMIT 1").fetchall()
+            verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0]) if thoroughly else "ok"
         if verdict != "ok":
             error = sqlite3.DatabaseError(verdict)
             error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
@@ -135,15 +140,18 @@ class Store:
             self._connection = None
 
     def _keep_small(self, transaction: sqlite3.Connection) -> None:
-        """A tenth of the events goes where long ones made the database too large; SQLite uses their pages."""
+        """The oldest events go where long ones made the database too large; SQLite uses their pages again."""
         pages, free, size = (
             int(transaction.execute(f"PRAGMA {name}").fetchone()[0])
             for name in ("page_count", "freelist_count", "page_size")
         )
-        if (pages - free) * size > self._kept_bytes:
+        used = (pages - free) * size
+        if used > self._kept_bytes:
+            part = 1 - 0.9 * self._kept_bytes / used
             oldest, newest = transaction.execute("SELECT MIN(id), MAX(id) FROM events").fetchone()
             if oldest is not None:
-                transaction.execute("DELETE FROM events WHERE id <= ?", (oldest + (newest - oldest) // 10,))
+                last = oldest + round((newest - oldest) * part)
+                transaction.execute("DELETE FROM events WHERE id <= ?", (last,))
 
 
 def together(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
