@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlad.maintenance.sensors import camera
-from vlad.maintenance.settings_checks import CalibrationSettings
+from vlad.maintenance.settings_checks import CalibrationCheckSettings
 from vlad.messages import CompressedImage, Image
 
-LIMITS = CalibrationSettings()
+LIMITS = CalibrationCheckSettings()
 
 
 def scene(seed=0, size=(240, 320)):

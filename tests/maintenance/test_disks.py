@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.maintenance import reports
 from vlad.maintenance.hardware.disks import ask, check_disks, judge
-from vlad.maintenance.settings_checks import HardwareSettings
+from vlad.maintenance.settings_checks import HardwareCheckSettings
 
-SETTINGS = HardwareSettings()
+SETTINGS = HardwareCheckSettings()
 WALL_S = 1_790_000_000.0
 
 

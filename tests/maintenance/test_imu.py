@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlad.maintenance.sensors import imu
-from vlad.maintenance.settings_checks import CalibrationSettings
+from vlad.maintenance.settings_checks import CalibrationCheckSettings
 from vlad.messages import Imu
 
-LIMITS = CalibrationSettings()
+LIMITS = CalibrationCheckSettings()
 DOWN = (0.0, 0.0, imu.GRAVITY)
 NONE = (0.0, 0.0, 0.0)
 small = st.floats(-0.3, 0.3)

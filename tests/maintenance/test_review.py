@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from vlad.clock import NS_PER_S
 from vlad.maintenance.review import FIGURES, chance, review
-from vlad.maintenance.settings_checks import ReviewSettings
+from vlad.maintenance.settings_checks import PerformanceReviewSettings
 from vlad.record.history import Minute
 
 DAY_NS = 86_400 * NS_PER_S
 NOW_NS = 1_790_000_000 * NS_PER_S
-SETTINGS = ReviewSettings()
+SETTINGS = PerformanceReviewSettings()
 USUAL = {
     "inference_p50_ms": 30.0, "inference_p99_ms": 45.0, "inference_hz": 25.0, "age_p99_ms": 80.0,
     "late_p99_ms": 1.0, "process_mb": 200.0, "memory": 0.5, "celsius": 55.0, "cpu": 0.4,

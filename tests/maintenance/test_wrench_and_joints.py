@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlad.maintenance.sensors import joints, wrench
-from vlad.maintenance.settings_checks import CalibrationSettings
+from vlad.maintenance.settings_checks import CalibrationCheckSettings
 from vlad.messages import JointState, Wrench
 
-LIMITS = CalibrationSettings()
+LIMITS = CalibrationCheckSettings()
 newtons = st.floats(-20, 20)
 
 
@@ -70,7 +70,7 @@ def states(position, count=20, noise=0.0005, seed=0):
 
 
 def of_joints(data, pose=None, reference=None, named=("shoulder", "elbow")):
-    limits = CalibrationSettings(pose=pose or {})
+    limits = CalibrationCheckSettings(pose=pose or {})
     reading = joints.measure(data, named)
     assert joints.unusable(reading, limits) == ""
     return {figure.name: figure for figure in joints.judge("joints", reading, reference, limits)}

@@ -325,10 +325,10 @@ class Control:
         return self._actions.maintenance()
 
     async def _maintain(self, client: Session, params: Row) -> Row:
+        who = await self._operator(client, "run a maintenance task")
         name, given = params.get("name"), params.get("params", {})
         if not isinstance(name, str) or not isinstance(given, dict):
             raise Error("bad_request", "name or params is wrong", 'send {"name": "backup", "params": {}}')
-        who = await self._operator(client, "run a maintenance task")
         try:
             waits = self._actions.maintain(name, given, who)
         except MaintenanceError as error:

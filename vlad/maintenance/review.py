@@ -17,7 +17,7 @@ import numpy as np
 
 from vlad.clock import NS_PER_S
 from vlad.maintenance.finding import Finding
-from vlad.maintenance.settings_checks import ReviewSettings
+from vlad.maintenance.settings_checks import PerformanceReviewSettings
 from vlad.record.history import Minute
 
 _DAY_NS = 86_400 * NS_PER_S
@@ -62,7 +62,7 @@ FIGURES = (
 )
 
 
-def review(minutes: Iterable[Minute], now_ns: int, settings: ReviewSettings) -> list[Finding]:
+def review(minutes: Iterable[Minute], now_ns: int, settings: PerformanceReviewSettings) -> list[Finding]:
     """One finding a figure; those of which nothing at all is stored are left out."""
     days = _days(minutes, now_ns, 2 * settings.days)
     spans = {
@@ -121,7 +121,11 @@ def _values(figure: Figure, days: Sequence[Sequence[Minute]]) -> list[float]:
 
 
 def _judge(
-    figure: Figure, before: Sequence[float], now: Sequence[float], allowed: float, settings: ReviewSettings
+    figure: Figure,
+    before: Sequence[float],
+    now: Sequence[float],
+    allowed: float,
+    settings: PerformanceReviewSettings,
 ) -> Finding:
     possible = 1 / comb(len(before) + len(now), len(now))
     if possible > allowed:

@@ -8,12 +8,12 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StrictBool
 
 from vlad.maintenance.settings_checks import (
-    CalibrationSettings,
-    HardwareSettings,
-    ReviewSettings,
-    SecuritySettings,
+    CalibrationCheckSettings,
+    HardwareCheckSettings,
+    PerformanceReviewSettings,
+    SecurityScanSettings,
 )
-from vlad.maintenance.task_settings import Priority, ScheduleText, TaskSettings
+from vlad.maintenance.task_settings import Priority, TaskSettings, When
 from vlad.schema import NotNegative, Positive, Section
 
 _HOST_PATH = re.compile(r"rsync://[A-Za-z0-9\[]\S*|[A-Za-z0-9][A-Za-z0-9._@-]*:(?!:|//)\S.*")
@@ -36,33 +36,15 @@ def by_rsync(target: str) -> bool:
 class HealthCheckSettings(TaskSettings):
     """All that `vladctl doctor` looks at."""
 
-    schedule: ScheduleText = "daily 04:00, warning"
+    schedule: When = "daily 04:00, warning"
     priority: Priority = "high"
     time_limit_s: Positive = 300.0
-
-
-class VacuumSettings(TaskSettings):
-    """Room that deleted events left in the database."""
-
-    schedule: ScheduleText = "weekly sun 03:45"
-    priority: Priority = "low"
-    only_disarmed: StrictBool = True
-
-
-class CleanUpSettings(TaskSettings):
-    """Deleting what is old, or too much."""
-
-    schedule: ScheduleText = "daily 03:30"
-    recordings_days: NotNegative = 90.0
-    """Recordings that are older are deleted; 0: only for want of room, by the bounds under [record]."""
-    copies_days: NotNegative = 30.0
-    """What was moved aside, a corrupt database or what a restore replaced, is deleted when it is older."""
 
 
 class BackupSettings(TaskSettings):
     """Copies of settings, databases, bundles' manifests and calibration."""
 
-    schedule: ScheduleText = "daily 03:00"
+    schedule: When = "daily 03:00"
     priority: Priority = "high"
     time_limit_s: Positive = 1800.0
     targets: tuple[Target, ...] = ()
@@ -73,19 +55,37 @@ class BackupSettings(TaskSettings):
     """rsync gives up when it hears nothing for so long."""
 
 
+class CleanUpSettings(TaskSettings):
+    """Deleting what is old, or too much."""
+
+    schedule: When = "daily 03:30"
+    recordings_days: NotNegative = 90.0
+    """Recordings that are older are deleted; 0: only for want of room, by the bounds under [record]."""
+    copies_days: NotNegative = 30.0
+    """What was moved aside, a corrupt database or what a restore replaced, is deleted when it is older."""
+
+
+class VacuumSettings(TaskSettings):
+    """Giving back the room that deleted events left."""
+
+    schedule: When = "weekly sun 03:45"
+    priority: Priority = "low"
+    only_disarmed: StrictBool = True
+
+
 class MaintenanceSettings(Section):
     """What looks after this computer and its data. Each task is a process of its own, one at a time."""
 
     warning_interval_s: NotNegative = 6 * 3600.0
     """A task that runs on a warning does not do so more often than this."""
     health_check: HealthCheckSettings = HealthCheckSettings()
-    clean_up: CleanUpSettings = CleanUpSettings()
     backup: BackupSettings = BackupSettings()
+    clean_up: CleanUpSettings = CleanUpSettings()
     vacuum: VacuumSettings = VacuumSettings()
-    calibration_check: CalibrationSettings = CalibrationSettings()
-    hardware_check: HardwareSettings = HardwareSettings()
-    security_scan: SecuritySettings = SecuritySettings()
-    performance_review: ReviewSettings = ReviewSettings()
+    calibration_check: CalibrationCheckSettings = CalibrationCheckSettings()
+    hardware_check: HardwareCheckSettings = HardwareCheckSettings()
+    security_scan: SecurityScanSettings = SecurityScanSettings()
+    performance_review: PerformanceReviewSettings = PerformanceReviewSettings()
 
     def of(self, name: str) -> TaskSettings:
         """Those of one task."""

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool
 
-from vlad.maintenance.task_settings import Priority, ScheduleText, TaskSettings
+from vlad.maintenance.task_settings import Priority, TaskSettings, When
 from vlad.schema import Finite, Fraction, NotNegative, Positive
 
 
-class CalibrationSettings(TaskSettings):
+class CalibrationCheckSettings(TaskSettings):
     """calibration_check: what is wrong with a sensor. Three times as far off is a problem, not a warning."""
 
-    schedule: ScheduleText = "weekly sun 04:30"
+    schedule: When = "weekly sun 04:30"
     only_disarmed: StrictBool = True
     seconds: Annotated[float, Field(gt=0, le=60, strict=True)] = 5.0
     """So long the sensors are listened to, with the robot at rest."""
@@ -48,10 +48,10 @@ class CalibrationSettings(TaskSettings):
     """So many results of each sensor are kept."""
 
 
-class HardwareSettings(TaskSettings):
+class HardwareCheckSettings(TaskSettings):
     """hardware_check: from when on parts of this computer are worn."""
 
-    schedule: ScheduleText = "daily 04:15, warning"
+    schedule: When = "daily 04:15, warning"
     priority: Priority = "high"
     disk_worn: Fraction = 0.8
     """The part of its rated life that a disk has used up."""
@@ -61,18 +61,18 @@ class HardwareSettings(TaskSettings):
     """smartctl has so long for each disk; one that sleeps takes some seconds to wake."""
 
 
-class SecuritySettings(TaskSettings):
+class SecurityScanSettings(TaskSettings):
     """security_scan: what is expected on this computer."""
 
-    schedule: ScheduleText = "weekly sun 05:00"
+    schedule: When = "weekly sun 05:00"
     ports: tuple[Annotated[int, Field(ge=1, le=65535, strict=True)], ...] = (22,)
     """TCP ports on which other programs may be reached from outside; vlad's own stand in its settings."""
 
 
-class ReviewSettings(TaskSettings):
+class PerformanceReviewSettings(TaskSettings):
     """performance_review: when something got worse from one span to the next."""
 
-    schedule: ScheduleText = "weekly mon 05:30"
+    schedule: When = "weekly mon 05:30"
     priority: Priority = "low"
     days: Annotated[int, Field(ge=4, le=28, strict=True)] = 7
     """The last so many days are compared with as many before."""

@@ -18,13 +18,13 @@ def _is_a_schedule(text: str) -> str:
     return text
 
 
-ScheduleText = Annotated[str, AfterValidator(_is_a_schedule)]
+When = Annotated[str, AfterValidator(_is_a_schedule)]
 
 
 class TaskSettings(Section):
     """When one task runs, and what it may take."""
 
-    schedule: ScheduleText
+    schedule: When
     """In local time: "daily 03:00", "weekly sun 04:00", "monthly 1 05:00"; "warning": health raised an alert
     of WARNING or worse; several of these with commas; "off": by hand only.
     """

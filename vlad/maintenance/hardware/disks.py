@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vlad.maintenance.finding import Finding, State
-from vlad.maintenance.settings_checks import HardwareSettings
+from vlad.maintenance.settings_checks import HardwareCheckSettings
 
 _BROKEN_SECTORS = {5: "reallocated", 187: "not correctable", 197: "pending", 198: "not readable"}
 """ATA attributes whose raw value counts sectors, the same with all makers: the disk begins to fail."""
@@ -37,7 +37,7 @@ _BACKUP = "back up now, and replace it"
 
 
 def check_disks(
-    settings: HardwareSettings,
+    settings: HardwareCheckSettings,
     told: Path,
     wall_s: float,
     root: Path = Path("/sys"),
@@ -55,7 +55,7 @@ def check_disks(
 
 
 def _smart(
-    name: str, settings: HardwareSettings, told: Path, wall_s: float, program: str
+    name: str, settings: HardwareCheckSettings, told: Path, wall_s: float, program: str
 ) -> Iterator[Finding]:
     """What smartctl says; what it said to root in the last week, where it may not be asked."""
     topic = f"disk {name}"
@@ -91,7 +91,7 @@ def ask(program: str, name: str, timeout_s: float) -> dict[str, Any] | str:
     return f"smartctl: {said or f'exit status {done.returncode}'}" if failed else dict(report)
 
 
-def judge(topic: str, report: Any, settings: HardwareSettings) -> Iterator[Finding]:
+def judge(topic: str, report: Any, settings: HardwareCheckSettings) -> Iterator[Finding]:
     """`report`: smartctl's, of any kind of disk; what it does not say is not judged."""
     passed = _get(report, "smart_status", "passed")
     name = _get(report, "model_name") or _get(report, "scsi_model_name") or "disk"
@@ -113,7 +113,7 @@ def judge(topic: str, report: Any, settings: HardwareSettings) -> Iterator[Findi
         yield Finding("ok", topic, f"{name}: well" + (f", {hours:,.0f} h" if hours is not None else ""))
 
 
-def _ata(topic: str, report: Any, settings: HardwareSettings) -> Iterator[Finding]:
+def _ata(topic: str, report: Any, settings: HardwareCheckSettings) -> Iterator[Finding]:
     table = _get(report, "ata_smart_attributes", "table")
     for row in table if isinstance(table, list) else ():
         number, value, raw = _get(row, "id"), _number(row, "value"), _number(row, "raw", "value")
@@ -128,7 +128,7 @@ def _ata(topic: str, report: Any, settings: HardwareSettings) -> Iterator[Findin
             yield from _worn(topic, 1 - value / 100, settings)
 
 
-def _nvme(topic: str, report: Any, settings: HardwareSettings) -> Iterator[Finding]:
+def _nvme(topic: str, report: Any, settings: HardwareCheckSettings) -> Iterator[Finding]:
     log = _get(report, "nvme_smart_health_information_log")
     bits = int(_number(log, "critical_warning") or 0)
     for bit, what in enumerate(_CRITICAL):
@@ -145,7 +145,7 @@ def _nvme(topic: str, report: Any, settings: HardwareSettings) -> Iterator[Findi
         yield from _worn(topic, used / 100, settings)
 
 
-def _worn(topic: str, used: float, settings: HardwareSettings) -> Iterator[Finding]:
+def _worn(topic: str, used: float, settings: HardwareCheckSettings) -> Iterator[Finding]:
     if used >= settings.disk_worn:
         state: State = "problem" if used >= 1 else "warning"
         yield Finding(state, topic, f"{used:.0%} of its rated life is used up", "plan to replace it")

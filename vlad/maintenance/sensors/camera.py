@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vlad.maintenance.finding import State
 from vlad.maintenance.sensors.figure import Figure, judged, unknown
-from vlad.maintenance.settings_checks import CalibrationSettings
+from vlad.maintenance.settings_checks import CalibrationCheckSettings
 from vlad.messages import CompressedImage, Image
 from vlad.schema import Finite, NotNegative, Section
 
@@ -83,13 +83,13 @@ def measure(pictures: Sequence[NDArray[np.uint8]]) -> CameraReading:
     )
 
 
-def unusable(reading: CameraReading, limits: CalibrationSettings) -> str:
+def unusable(reading: CameraReading, limits: CalibrationCheckSettings) -> str:
     """Why nothing can be said of it: one picture is enough."""
     return ""
 
 
 def judge(
-    topic: str, reading: CameraReading, reference: CameraReading | None, limits: CalibrationSettings
+    topic: str, reading: CameraReading, reference: CameraReading | None, limits: CalibrationCheckSettings
 ) -> Iterator[Figure]:
     if reading.contrast < _COVERED:
         what = f"it shows nothing: a contrast of {reading.contrast:.3f}"
@@ -123,7 +123,7 @@ def judge(
 
 
 def _dirt(
-    topic: str, reading: CameraReading, reference: CameraReading, limits: CalibrationSettings
+    topic: str, reading: CameraReading, reference: CameraReading, limits: CalibrationCheckSettings
 ) -> Iterator[Figure]:
     """Fields that lost far more detail than the picture as a whole: dirt, which focus would not explain."""
     kept = {
@@ -139,7 +139,7 @@ def _dirt(
 
 
 def _less(
-    topic: str, name: str, measured: float, reference: float, limits: CalibrationSettings, mend: str
+    topic: str, name: str, measured: float, reference: float, limits: CalibrationCheckSettings, mend: str
 ) -> Figure:
     """What may only fall: more than in the reference is no fault."""
     if not reference:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from vlad.maintenance.sensors import camera, imu, joints, wrench
 from vlad.maintenance.sensors.figure import Figure, unknown
-from vlad.maintenance.settings_checks import CalibrationSettings
+from vlad.maintenance.settings_checks import CalibrationCheckSettings
 from vlad.messages import CompressedImage, Image, Imu, JointState, Wrench
 from vlad.robot import Robot
 from vlad.schema import Section
@@ -36,8 +36,8 @@ class _Way(Generic[R]):
     """How a kind of sensor is judged."""
 
     reading: type[R]
-    unusable: Callable[[R, CalibrationSettings], str]
-    judge: Callable[[str, R, R | None, CalibrationSettings], Iterator[Figure]]
+    unusable: Callable[[R, CalibrationCheckSettings], str]
+    judge: Callable[[str, R, R | None, CalibrationCheckSettings], Iterator[Figure]]
 
 
 _IMU = _Way(imu.ImuReading, imu.unusable, imu.judge)
@@ -51,7 +51,7 @@ def examine(
     data: Sequence[Any],
     reference: Mapping[str, Any] | None,
     robot: Robot,
-    limits: CalibrationSettings,
+    limits: CalibrationCheckSettings,
 ) -> Examined:
     """`data`: what arrived on `topic`, all of one type; photographs as arrays of grey."""
     if not data:
@@ -74,7 +74,11 @@ def examine(
 
 
 def _judge(
-    way: _Way[R], topic: str, reading: R, reference: Mapping[str, Any] | None, limits: CalibrationSettings
+    way: _Way[R],
+    topic: str,
+    reading: R,
+    reference: Mapping[str, Any] | None,
+    limits: CalibrationCheckSettings,
 ) -> Examined:
     if why := way.unusable(reading, limits):
         mend = "leave the robot at rest, and try again"

@@ -8,7 +8,7 @@ from math import acos, hypot, sqrt
 import numpy as np
 
 from vlad.maintenance.sensors.figure import Figure, judged, unknown
-from vlad.maintenance.settings_checks import CalibrationSettings
+from vlad.maintenance.settings_checks import CalibrationCheckSettings
 from vlad.messages import Imu, Vector3
 from vlad.schema import Finite, NotNegative, Section
 
@@ -48,7 +48,7 @@ def measure(samples: Sequence[Imu]) -> ImuReading:
     )
 
 
-def unusable(reading: ImuReading, limits: CalibrationSettings) -> str:
+def unusable(reading: ImuReading, limits: CalibrationCheckSettings) -> str:
     """Why nothing can be said of it; empty: it can."""
     if reading.samples < _LEAST:
         return f"only {reading.samples} samples, {_LEAST} are needed"
@@ -65,7 +65,7 @@ def unusable(reading: ImuReading, limits: CalibrationSettings) -> str:
 
 
 def judge(
-    topic: str, reading: ImuReading, reference: ImuReading | None, limits: CalibrationSettings
+    topic: str, reading: ImuReading, reference: ImuReading | None, limits: CalibrationCheckSettings
 ) -> Iterator[Figure]:
     bias, still = reading.angular_velocity, (0.0, 0.0, 0.0)
     for axis, value, stored in zip(

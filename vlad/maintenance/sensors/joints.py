@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from vlad.maintenance.sensors.figure import Figure, judged, unknown
-from vlad.maintenance.settings_checks import CalibrationSettings
+from vlad.maintenance.settings_checks import CalibrationCheckSettings
 from vlad.messages import JointState
 from vlad.schema import Finite, NotNegative, Section
 
@@ -35,7 +35,7 @@ def measure(samples: Sequence[JointState], joints: Sequence[str]) -> JointsReadi
     return JointsReading(samples=len(rows), position=dict(zip(named, median, strict=True)), spread=spread)
 
 
-def unusable(reading: JointsReading, limits: CalibrationSettings) -> str:
+def unusable(reading: JointsReading, limits: CalibrationCheckSettings) -> str:
     """Why nothing can be said of it; empty: it can."""
     if reading.samples < _LEAST:
         return f"only {reading.samples} samples with positions, {_LEAST} are needed"
@@ -43,7 +43,7 @@ def unusable(reading: JointsReading, limits: CalibrationSettings) -> str:
 
 
 def judge(
-    topic: str, reading: JointsReading, reference: JointsReading | None, limits: CalibrationSettings
+    topic: str, reading: JointsReading, reference: JointsReading | None, limits: CalibrationCheckSettings
 ) -> Iterator[Figure]:
     pose: Mapping[str, float] = {**(reference.position if reference else {}), **limits.pose}
     for joint, position in reading.position.items():

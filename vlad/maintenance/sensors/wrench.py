@@ -8,7 +8,7 @@ from math import dist, hypot
 import numpy as np
 
 from vlad.maintenance.sensors.figure import Figure, judged
-from vlad.maintenance.settings_checks import CalibrationSettings
+from vlad.maintenance.settings_checks import CalibrationCheckSettings
 from vlad.messages import Wrench
 from vlad.schema import Finite, NotNegative, Section
 
@@ -38,13 +38,13 @@ def measure(samples: Sequence[Wrench]) -> WrenchReading:
     )
 
 
-def unusable(reading: WrenchReading, limits: CalibrationSettings) -> str:
+def unusable(reading: WrenchReading, limits: CalibrationCheckSettings) -> str:
     """Why nothing can be said of it; empty: it can."""
     return f"only {reading.samples} samples, {_LEAST} are needed" if reading.samples < _LEAST else ""
 
 
 def judge(
-    topic: str, reading: WrenchReading, reference: WrenchReading | None, limits: CalibrationSettings
+    topic: str, reading: WrenchReading, reference: WrenchReading | None, limits: CalibrationCheckSettings
 ) -> Iterator[Figure]:
     still = (0.0, 0.0, 0.0)
     force, torque = (reference.force, reference.torque) if reference else (still, still)
