@@ -13,7 +13,8 @@ from vlad.schema import Finite, Fraction, NotNegative, Positive
 class CalibrationCheckSettings(TaskSettings):
     """calibration_check: what is wrong with a sensor. Three times as far off is a problem, not a warning."""
 
-    schedule: When = "weekly sun 04:30"
+    schedule: When = "weekly mon 12:30"
+    """By day: cameras need light."""
     only_disarmed: StrictBool = True
     seconds: Annotated[float, Field(gt=0, le=60, strict=True)] = 5.0
     """So long the sensors are listened to, with the robot at rest."""
