@@ -38,14 +38,14 @@ def test_settings_that_only_their_owner_may_change_are_well(etc):
     assert states(of_settings(etc)) == {"ok"}
 
 
-@pytest.mark.parametrize("name", ["vlad.toml", "vlad.toml.d/10-site.toml", "robot.toml", "."])
+@pytest.mark.parametrize("name", ["vlad.toml", "vlad.toml.d", "vlad.toml.d/10-site.toml", "robot.toml", "."])
 @pytest.mark.parametrize(
     ("mode", "state", "mend"), [(0o666, "problem", "chmod go-w"), (0o664, "warning", "chmod g-w")]
 )
 def test_settings_that_others_may_change_are_told_with_the_command_that_mends_it(
     etc, name, mode, state, mend
 ):
-    (etc / name).chmod(mode | (0o111 if name == "." else 0))
+    (etc / name).chmod(mode | (0o111 if (etc / name).is_dir() else 0))
     (finding,) = of_settings(etc)
     assert finding.state == state
     assert finding.mend.startswith(mend)
@@ -146,6 +146,35 @@ def test_a_key_that_is_missing_is_told(tmp_path):
 def test_secret_files_are_found_by_the_names_of_their_keys(tmp_path):
     settings = with_key(tmp_path, 0o600)
     assert [key for key, _ in secret_files(settings)] == ["policy.server.token_file"]
+
+
+@pytest.fixture
+def trusting(tmp_path):
+    """Settings that trust the keys in a folder, and run a program."""
+    clients, program = tmp_path / "clients", tmp_path / "tell"
+    clients.mkdir(mode=0o755)
+    (clients / "camera.key").write_text("public\n")
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    values = settings_for(tmp_path).model_dump()
+    values["wire"] |= {"curve_clients": clients}
+    values["health"] |= {"command": (str(program),)}
+    return type(settings_for(tmp_path)).model_validate(values)
+
+
+def test_what_the_settings_trust_and_run_is_well_while_only_its_owner_may_change_it(trusting):
+    assert states(files.check_named_files(trusting)) == {"ok"}
+
+
+@pytest.mark.parametrize("name", ["clients", "clients/camera.key", "tell"])
+def test_whom_the_settings_trust_and_what_they_run_may_not_be_for_everybody_to_change(
+    trusting, tmp_path, name
+):
+    (tmp_path / name).chmod((tmp_path / name).stat().st_mode | 0o022)
+    (finding,) = files.check_named_files(trusting)
+    assert finding.state == "problem"
+    os.system(finding.mend)
+    assert states(files.check_named_files(trusting)) == {"ok"}
 
 
 def test_the_ports_that_the_settings_open_are_known(tmp_path):

@@ -12,7 +12,7 @@ from shlex import quote
 
 from vlad.config import Settings
 from vlad.maintenance.finding import Finding
-from vlad.maintenance.security.values import secret_files
+from vlad.maintenance.security.values import secret_files, values_of
 
 _OTHERS = stat.S_IROTH | stat.S_IWOTH | stat.S_IXOTH
 _MOST = 100_000
@@ -30,34 +30,46 @@ _SECRETS = re.compile(
 
 def check_settings_files(config: Path, limits: Path) -> Iterator[Finding]:
     """Who may change the settings may do with the robot what they like. Secrets in them are for few."""
-    files = [config, *sorted(Path(f"{config}.d").glob("*.toml")), limits]
-    before = []
-    for path in files:
-        found = [*_unchanged_by_others(path), *_secrets_in(path)]
-        before += found
-        yield from found
-    folder = config.absolute().parent
-    yield from (found := list(_unchanged_by_others(folder)))
-    if not found and not before:
+    more = Path(f"{config}.d")
+    files = [config, *sorted(more.glob("*.toml")), limits]
+    folders = sorted({path.absolute().parent for path in files} | {more})
+    found = [finding for path in (*files, *folders) for finding in _unchanged_by_others("settings", path)]
+    found += (finding for path in files for finding in _secrets_in(path))
+    yield from found
+    if not found:
         yield Finding("ok", "settings", f"{len(files)} files: only their owner may change them")
 
 
-def _unchanged_by_others(path: Path) -> Iterator[Finding]:
+def check_named_files(settings: Settings) -> Iterator[Finding]:
+    """What the settings name is trusted or run: drivers' public keys, certificates, policies, programs."""
+    own = {key for key, _ in secret_files(settings)} | {"paths.run_dir", "paths.state_dir", "robot.limits"}
+    named = {key: value for key, value in values_of(settings) if isinstance(value, Path) and key not in own}
+    if settings.health.command:
+        named["health.command"] = Path(settings.health.command[0])
+    found: list[Finding] = []
+    for key, path in named.items():
+        inside = sorted(path.iterdir()) if path.is_dir() and os.access(path, os.R_OK | os.X_OK) else []
+        for file in (path, *inside):
+            found += _unchanged_by_others(key, file)
+    yield from found
+    if named and not found:
+        yield Finding("ok", "named files", f"{len(named)}: only their owners may change them")
+
+
+def _unchanged_by_others(topic: str, path: Path) -> Iterator[Finding]:
+    """Of devices others decide, and in a sticky folder nobody changes what belongs to another."""
     status = _stat(path)
-    if status is None:
+    if status is None or stat.S_ISCHR(status.st_mode):
         return
+    shown = quote(str(path))
     sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     if status.st_mode & stat.S_IWOTH and not sticky:
-        yield Finding(
-            "problem", "settings", f"{path}: everybody may change it", f"chmod go-w {quote(str(path))}"
-        )
+        yield Finding("problem", topic, f"{path}: everybody may change it", f"chmod go-w {shown}")
     elif status.st_mode & stat.S_IWGRP and not sticky:
-        yield Finding(
-            "warning", "settings", f"{path}: its group may change it", f"chmod g-w {quote(str(path))}"
-        )
+        yield Finding("warning", topic, f"{path}: its group may change it", f"chmod g-w {shown}")
     if status.st_uid not in (0, os.geteuid()):
         what = f"{path}: belongs to {_name(status.st_uid)}, who may change it"
-        yield Finding("warning", "settings", what, f"chown root {quote(str(path))}")
+        yield Finding("warning", topic, what, f"chown root {shown}")
 
 
 def _secrets_in(path: Path) -> Iterator[Finding]:

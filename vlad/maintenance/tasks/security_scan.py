@@ -24,6 +24,7 @@ def _findings(job: Job) -> Iterator[Finding]:
     job.progress(0.0, "looking at files")
     yield from files.check_settings_files(job.config, settings.robot.limits)
     yield from files.check_keys(settings)
+    yield from files.check_named_files(settings)
     yield from files.check_state(settings.paths.state_dir)
     yield from files.check_sockets(settings.paths.run_dir)
     job.progress(0.1, "looking at ports and accounts")
