@@ -94,8 +94,8 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
         "guard": _guard(daemon, now_ns),
         "realtime": daemon.realtime,
         "record": daemon.blackbox.report(),
-        "operation": _operation(daemon),
         "maintenance": daemon.maintenance.report(),
+        "operation": _operation(daemon),
         "reload": asdict(daemon.reloader.outcome),
         "storage": {
             "events_dropped": daemon.events.dropped,

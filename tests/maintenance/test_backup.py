@@ -237,6 +237,8 @@ def test_by_rsync_it_is_whole_and_verified_on_the_other_side(rsyncd: str, tmp_pa
     manifest = read_manifest(fourth)
     assert list(verify(fourth, manifest)) == []
     assert len(manifest.entries) == 7
+    assert fourth.stat().st_mode & 0o77 == 0, "nobody else may read it"
+    assert (tmp_path / "far").stat().st_mode & 0o77, "the folder itself is none of our business"
     assert [path for path in (tmp_path / "state").iterdir() if path.suffix == ".part"] == []
 
 

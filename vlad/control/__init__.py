@@ -321,8 +321,8 @@ class Control:
             raise Error("refused", str(error), "see vladctl record status") from None
         return {"ok": True, "what": what, "note": note}
 
-    async def _maintenance(self, client: Session, params: Row) -> Row:
-        return self._actions.maintenance()
+    async def _maintenance(self, client: Session, params: Row) -> str:
+        return str(await self._off_loop(lambda: to_json(self._actions.maintenance())))
 
     async def _maintain(self, client: Session, params: Row) -> Row:
         who = await self._operator(client, "run a maintenance task")

@@ -75,7 +75,7 @@ def _teller(lines: BinaryIO) -> Callable[[float, str], None]:
 
 
 def _bounded(result: Result) -> dict[str, Any]:
-    """What the daemon's loop can read in no time."""
+    """What the daemon can keep; the verdict is first, by which it knows the result."""
     rows = [
         {key: value[:_LONGEST_TEXT] if isinstance(value, str) else value for key, value in row.items()}
         for row in result.rows[:_MOST_ROWS]

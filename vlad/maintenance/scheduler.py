@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 _LOOK_S = 10.0
 _GLANCE_S = 0.1
 _NICE = 19
+_RESULT = b'{"verdict"'
 _WORDS = (sys.executable, "-m", "vlad.maintenance")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LEVELS = {"ok": Level.SAFE, "warning": Level.WARNING, "failed": Level.WARNING}
@@ -55,7 +56,8 @@ class _Running:
     since_ns: int
     progress: float = 0.0
     text: str = ""
-    result: Row | None = None
+    result: bytes = b""
+    """The line that it comes in."""
 
 
 class Maintenance:
@@ -241,7 +243,8 @@ class Maintenance:
     async def _watch(self, name: str, params: Row, began: Moment) -> Ending | None:
         """Run it until it ends, or must; None: it was ended because the robot was armed."""
         process = Process((*self._words, name), nice=_NICE)
-        job = asyncio.ensure_future(process.run(self._on_line, self._first(params, began)))
+        first = await asyncio.to_thread(self._first, self._daemon.acts.status(), params, began)
+        job = asyncio.ensure_future(process.run(self._on_line, first))
         limit_s = self._agenda.settings[name].time_limit_s
         armed = late = False
         try:
@@ -259,32 +262,33 @@ class Maintenance:
         took_s = (self._clock.now_ns() - began.now_ns) / NS_PER_S
         if late:
             return Ending("failed", f"took longer than {limit_s:g} s, and was ended", took_s=took_s)
-        return self._ending(job, took_s)
+        return await self._ending(job, took_s)
 
-    def _first(self, params: Row, began: Moment) -> bytes:
-        """All that the process is told."""
+    def _first(self, status: Row, params: Row, began: Moment) -> bytes:
+        """All that the process is told; off the loop."""
         daemon = self._daemon
         told = {
             "settings": daemon.settings.model_dump_json(),
             "robot": daemon.robot.model_dump_json(),
             "config": str(daemon.config),
             "params": params,
-            "status": daemon.acts.status(),
+            "status": status,
             "wall_ns": began.wall_ns,
         }
         return f"{to_json(told)}\n".encode()
 
     def _on_line(self, line: bytes) -> None:
         assert self._running is not None
-        told = json.loads(line)
-        if "verdict" in told:
-            self._running.result = told
+        if line.startswith(_RESULT):
+            self._running.result = line  # it may be long: it is read off the loop
         else:
+            told = json.loads(line)
             self._running.progress, self._running.text = told["progress"], told["text"]
 
-    def _ending(self, job: asyncio.Future[int], took_s: float) -> Ending:
-        result = self._running.result if self._running else None
-        if result is not None:
+    async def _ending(self, job: asyncio.Future[int], took_s: float) -> Ending:
+        assert self._running is not None
+        with contextlib.suppress(json.JSONDecodeError):  # it was killed in the middle of it
+            result = await asyncio.to_thread(json.loads, self._running.result)
             return Ending(result["verdict"], result["summary"], tuple(result["rows"]), took_s)
         if (error := job.exception()) is not None:
             return Ending("failed", f"{type(error).__name__}: {error}", took_s=took_s)

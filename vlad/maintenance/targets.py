@@ -31,6 +31,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _CONNECT_S = 10
 _SSH = f"ssh -o BatchMode=yes -o ConnectTimeout={_CONNECT_S}"
+_PRIVATE = ("--perms", "--chmod=D0700,F0600")
 _COMPARING = ("--checksum", "--dry-run", "--itemize-changes", "--delete")
 
 Tell = Callable[[float, str], None]
@@ -162,9 +163,9 @@ class _Rsync:
     def send(self, folder: Path, name: str) -> None:
         """All of it, the manifest last; then the other side reads it again. BackupError where it differs."""
         paths = (f"{folder}/", f"{self._target}/{name}/")
-        self._run(f"--exclude=/{MANIFEST}", paths=paths)
-        self._run(paths=paths)
-        if differing := self._run(*_COMPARING, paths=paths).strip():
+        self._run(*_PRIVATE, f"--exclude=/{MANIFEST}", paths=paths)
+        self._run(*_PRIVATE, paths=paths)
+        if differing := self._run(*_PRIVATE, *_COMPARING, paths=paths).strip():
             raise BackupError(f"{self._target}/{name}: differs from what was sent:\n{differing}")
 
     def delete(self, names: list[str], scratch: Path) -> str:
