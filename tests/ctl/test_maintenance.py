@@ -50,6 +50,27 @@ def test_one_task_is_shown_with_all_that_it_found_and_its_failure_is_the_exit_st
     assert json.loads(vladctl("maintenance", "show", "backup", "--json").stdout)["rows"] == TASK["rows"]
 
 
+def test_findings_are_shown_as_doctor_shows_them(daemon: Served, vladctl: Vladctl) -> None:
+    serve(daemon)
+    rows: list[Row] = [
+        {"state": "problem", "topic": "imu", "what": "gyro bias x is 0.1 rad/s", "mend": "measure it anew",
+         "name": "gyro bias x", "measured": 0.1, "reference": None, "unit": " rad/s"},
+        {"state": "unknown", "topic": "memory", "what": "nothing counts its \x1b[31m errors", "mend": ""},
+        {"state": "ok", "topic": "disk sda", "what": "well", "mend": ""},
+    ]  # fmt: skip
+    tasks = {"hardware_check": TASK | {"verdict": "warning", "rows": rows}}
+    daemon.actions.upkeep = {"running": None, "ordered": [], "problem": "", "tasks": tasks}
+    done = vladctl("maintenance", "show", "hardware_check")
+    assert done.returncode == 0
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "problem imu gyro bias x is 0.1 rad/s" in lines
+    assert lines[lines.index("problem imu gyro bias x is 0.1 rad/s") + 1] == "measure it anew"
+    assert "ok disk sda well" in lines
+    assert any(line.startswith("unknown memory nothing counts its") for line in lines)
+    assert "None" not in done.stdout
+    assert "\x1b" not in done.stdout
+
+
 def test_an_unknown_one_is_refused(daemon: Served, vladctl: Vladctl) -> None:
     serve(daemon)
     for action in ("show", "run"):

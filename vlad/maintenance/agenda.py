@@ -10,8 +10,9 @@ from typing import Any
 from vlad.clock import NS_PER_S
 from vlad.maintenance.job import Verdict
 from vlad.maintenance.schedule import Moment, Schedule, parse, placed_ns
-from vlad.maintenance.settings import PRIORITIES, MaintenanceSettings, TaskSettings
+from vlad.maintenance.settings import MaintenanceSettings
 from vlad.maintenance.store import Record
+from vlad.maintenance.task_settings import PRIORITIES, TaskSettings
 
 _FIRST_RETRY_S = 600.0
 _LONGEST_RETRY_S = 6 * 3600.0

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, StrictBool
 
-from vlad.maintenance.schedule import parse
+from vlad.maintenance.settings_checks import (
+    CalibrationCheckSettings,
+    HardwareCheckSettings,
+    PerformanceReviewSettings,
+    SecurityScanSettings,
+)
+from vlad.maintenance.task_settings import Priority, TaskSettings, When
 from vlad.schema import NotNegative, Positive, Section
 
-Priority: TypeAlias = Literal["low", "normal", "high", "critical"]
-PRIORITIES: tuple[Priority, ...] = ("low", "normal", "high", "critical")
-
 _HOST_PATH = re.compile(r"rsync://[A-Za-z0-9\[]\S*|[A-Za-z0-9][A-Za-z0-9._@-]*:(?!:|//)\S.*")
-
-
-def _is_a_schedule(text: str) -> str:
-    parse(text)
-    return text
 
 
 def _leads_somewhere(target: str) -> str:
@@ -33,24 +31,6 @@ Target = Annotated[str, AfterValidator(_leads_somewhere)]
 def by_rsync(target: str) -> bool:
     """Whether a backup's target is on another computer."""
     return not target.startswith("/")
-
-
-When = Annotated[str, AfterValidator(_is_a_schedule)]
-
-
-class TaskSettings(Section):
-    """When one task runs, and what it may take."""
-
-    schedule: When
-    """In local time: "daily 03:00", "weekly sun 04:00", "monthly 1 05:00"; "warning": health raised an alert
-    of WARNING or worse; several of these with commas; "off": by hand only.
-    """
-    priority: Priority = "normal"
-    """Which of two that are due runs first; one that is high or critical and fails is an alert."""
-    only_disarmed: StrictBool = False
-    """It waits while the robot is armed, and is ended and put back when the robot is armed while it runs."""
-    time_limit_s: Positive = 600.0
-    """It is killed after this time."""
 
 
 class HealthCheckSettings(TaskSettings):
@@ -91,33 +71,6 @@ class VacuumSettings(TaskSettings):
     schedule: When = "weekly sun 03:45"
     priority: Priority = "low"
     only_disarmed: StrictBool = True
-
-
-class CalibrationCheckSettings(TaskSettings):
-    """What the sensors show at rest, beside the reference."""
-
-    schedule: When = "weekly sun 04:30"
-    only_disarmed: StrictBool = True
-
-
-class HardwareCheckSettings(TaskSettings):
-    """Disks, memory, GPUs, temperatures, rates of sensors."""
-
-    schedule: When = "daily 04:15, warning"
-    priority: Priority = "high"
-
-
-class SecurityScanSettings(TaskSettings):
-    """Permissions, keys, ports, packages, units."""
-
-    schedule: When = "weekly sun 05:00"
-
-
-class PerformanceReviewSettings(TaskSettings):
-    """This week against the one before."""
-
-    schedule: When = "weekly mon 05:30"
-    priority: Priority = "low"
 
 
 class MaintenanceSettings(Section):

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from vlad.config import ConfigError, PathSettings, load_settings
 from vlad.ctl.client import Client, ControlError, connect
+from vlad.ctl.findings import findings_table
 from vlad.ctl.output import Output, clean
 from vlad.jsontext import to_json
 from vlad.maintenance.backup import BackupError
@@ -24,6 +25,7 @@ from vlad.settings_files import DEFAULT_SETTINGS
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 _LOOK_S = 0.2
+_FINDING = {"state", "topic", "what", "mend"}
 
 Row = Mapping[str, Any]
 
@@ -94,7 +96,9 @@ def _task(name: str, task: Row) -> RenderableType:
     if task["verdict"]:
         table.add_row("last", f"{_when(task['ended_wall_ns'])}, in {task['took_s']:.1f} s")
         table.add_row("result", _result(task))
-    return Group(table, *(_found(row) for row in task["rows"]))
+    findings = [row for row in task["rows"] if row.keys() >= _FINDING]
+    others = (_found(row) for row in task["rows"] if not row.keys() >= _FINDING)
+    return Group(table, *others, findings_table(findings))
 
 
 def _result(task: Row) -> Text:
