@@ -158,6 +158,7 @@ class Rig:
             "signals": self.signals,
             "policy": self.policy,
             "guard": {"required": self.guard},
+            "page": {"listen": ""},
         }
         path.write_text(write_toml(values))
         return path
