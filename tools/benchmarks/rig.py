@@ -126,6 +126,7 @@ class Rig:
     signals: dict[str, dict[str, Any]]
     policy: dict[str, Any] = field(default_factory=dict)
     realtime: dict[str, Any] = field(default_factory=dict)
+    page: dict[str, Any] = field(default_factory=lambda: {"listen": ""})
     guard: bool = False
     """A guard runs beside the daemon, which needs it."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -158,7 +159,7 @@ class Rig:
             "signals": self.signals,
             "policy": self.policy,
             "guard": {"required": self.guard},
-            "page": {"listen": ""},
+            "page": self.page,
         }
         path.write_text(write_toml(values))
         return path
@@ -225,7 +226,7 @@ def rig(
 ) -> Iterator[Rig]:
     """A rig in a folder of its own, with everything stopped and removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="vlad-bench-"))
-    made = Rig(folder, signals, policy or {}, realtime or {}, guard)
+    made = Rig(folder, signals, policy or {}, realtime or {}, guard=guard)
     try:
         yield made
     finally:

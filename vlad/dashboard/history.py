@@ -58,6 +58,8 @@ class History:
 
 def resident_mb(pid: object) -> float | None:
     """Memory that a process of this user takes; None: there is none, or it cannot be seen."""
+    if not isinstance(pid, int):
+        return None
     try:
         pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     except (OSError, IndexError):

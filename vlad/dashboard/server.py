@@ -36,6 +36,7 @@ _FILES = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
 _STATUS_CODES = {"not_permitted": 403, "unknown_act": 404, "no_answer": 503, "not_running": 503}
 _POLICY_VIOLATED, _TRY_AGAIN_LATER = 1008, 1013
 _HEADERS = {
+    "cache-control": "no-store",
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

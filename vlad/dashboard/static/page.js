@@ -10,12 +10,19 @@ const LEVELS = ["SAFE", "CAUTION", "WARNING", "DANGER", "EMERGENCY"];
 const $ = (id) => document.getElementById(id);
 const put = (node, text) => { if (node.textContent !== text) node.textContent = text; };
 const number = (value, digits = 2) => (value == null ? "–" : value.toFixed(digits));
+const timeOf = (date) => date.toLocaleTimeString([], { hour12: false });
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
 function make(kind, text, ...classes) {
   const node = document.createElement(kind);
   if (text) node.textContent = text;
   node.classList.add(...classes.filter(Boolean));
+  return node;
+}
+
+function marked(kind, text, ...classes) { // `vladctl reset` in a hint is something to type
+  const node = make(kind, "", ...classes);
+  (text || "").split("`").forEach((part, k) => node.append(k % 2 ? make("code", part) : part));
   return node;
 }
 
@@ -75,7 +82,7 @@ function checkAge() {
   if (!old) return;
   put($("lost-what"), socket && link.message ? "The daemon does not answer" : "No connection to the robot");
   put($("lost-why"), link.message ? `${link.message}. ${link.hint}` : "This page cannot stop it now: use its own e-stop.");
-  put($("lost-since"), heardAt ? `What is shown is from ${heardAt.toLocaleTimeString()}.` : "");
+  put($("lost-since"), heardAt ? `What is shown is from ${timeOf(heardAt)}.` : "");
 }
 setInterval(checkAge, 250);
 
@@ -214,8 +221,8 @@ function showFaults(id, rows) {
   rebuild(id, key, () => rows.map((row) => {
     const node = make("div", "", "fault", row.level);
     node.append(make("b", row.level), make("b", `${row.id} ${row.subject}`));
-    node.append(make("small", `${row.reaction}, for ${span(row.since_s)}`));
-    node.append(make("p", row.detail), make("p", row.hint, "hint"));
+    node.append(make("small", row.since_s > 0 ? `${row.reaction}, for ${span(row.since_s)}` : ""));
+    node.append(make("p", row.detail), marked("p", row.hint, "hint"));
     return node;
   }));
 }
@@ -324,7 +331,7 @@ function showMaintenance(status) {
     make("p", health.score == null ? "Health: not measured yet" : `Health ${Math.round(100 * health.score)} %`, health.level),
     ...alerts.map((alert) => {
       const node = make("div", "", "fault", alert.level);
-      node.append(make("b", alert.component), make("p", alert.text), make("p", alert.action, "hint"));
+      node.append(make("b", alert.component), make("p", alert.text), marked("p", alert.action, "hint"));
       return node;
     }),
     ...tasks.map(([name, task]) => make("p", `${name}: ${told(task)}`)),
@@ -337,7 +344,7 @@ const told = (task) => (task && typeof task === "object"
   ? Object.values(task).filter((value) => typeof value === "string" && value).join(", ") : String(task));
 
 let events = [];
-const clock = (event) => new Date(event.wall_ns / 1e6).toLocaleTimeString();
+const clock = (event) => timeOf(new Date(event.wall_ns / 1e6));
 function showEvents() {
   rebuild("events", events.map((event) => event.id), () => events.slice().reverse().map((event) => {
     const line = make("li", "", event.level);
