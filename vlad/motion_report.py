@@ -81,4 +81,10 @@ def _chunk(chunk: Chunk, now_ns: int) -> Row:
     rows = np.round(chunk.actions[::every].astype(np.float64), 4).tolist()
     first_s, step_s = (chunk.stamp_ns - now_ns) / NS_PER_S, chunk.step_ns / NS_PER_S
     due_s = [round(first_s + (every * number + 1) * step_s, 3) for number in range(len(rows))]
-    return {"seq": chunk.seq, "kind": chunk.kind.value, "names": list(chunk.names), "due_s": due_s, "rows": rows}
+    return {
+        "seq": chunk.seq,
+        "kind": chunk.kind.value,
+        "names": list(chunk.names),
+        "due_s": due_s,
+        "rows": rows,
+    }

@@ -15,7 +15,15 @@ OWN = socket.gethostname()
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1:8420", "192.168.7.1:8420", "192.168.7.1", "[::1]:8420", "localhost:8420", f"{OWN}:1", f"{OWN}.local"],
+    [
+        "127.0.0.1:8420",
+        "192.168.7.1:8420",
+        "192.168.7.1",
+        "[::1]:8420",
+        "localhost:8420",
+        f"{OWN}:1",
+        f"{OWN}.local",
+    ],
 )
 def test_an_address_and_the_own_name_are_let_in_also_with_their_own_origin(host: str) -> None:
     assert refusal(host, None) == ""
@@ -24,7 +32,15 @@ def test_an_address_and_the_own_name_are_let_in_also_with_their_own_origin(host:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:8420", "127.0.0.1.evil.example", "localhost.evil.example", "", "[", "a@127.0.0.2:x@evil"],
+    [
+        "evil.example",
+        "evil.example:8420",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "",
+        "[",
+        "a@127.0.0.2:x@evil",
+    ],
 )
 def test_another_name_that_leads_here_is_refused(host: str) -> None:
     assert "IP address" in refusal(host, None)
@@ -32,7 +48,15 @@ def test_another_name_that_leads_here_is_refused(host: str) -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    ["http://evil.example", "null", "", "http://127.0.0.1", "http://127.0.0.1:8421", "ftp://127.0.0.1:8420", "http://127.0.0.1:8420.evil.example"],
+    [
+        "http://evil.example",
+        "null",
+        "",
+        "http://127.0.0.1",
+        "http://127.0.0.1:8421",
+        "ftp://127.0.0.1:8420",
+        "http://127.0.0.1:8420.evil.example",
+    ],
 )
 def test_a_page_from_elsewhere_is_refused(origin: str) -> None:
     assert "may not talk" in refusal("127.0.0.1:8420", origin)
@@ -48,7 +72,9 @@ def test_this_computer_is_local(address: str) -> None:
     assert is_local(address)
 
 
-@pytest.mark.parametrize("address", ["192.168.7.9", "10.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "", "localhost", "x"])
+@pytest.mark.parametrize(
+    "address", ["192.168.7.9", "10.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "", "localhost", "x"]
+)
 def test_nobody_else_is_local(address: str) -> None:
     assert not is_local(address)
 
@@ -60,10 +86,15 @@ def test_no_token_is_nobodys_token() -> None:
 
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_only_the_token_is_the_token(token: str, given: str) -> None:
-    assert same("a" + token, "a" + given) == (token.encode("utf-8", "replace") == given.encode("utf-8", "replace"))
+    assert same("a" + token, "a" + given) == (
+        token.encode("utf-8", "replace") == given.encode("utf-8", "replace")
+    )
 
 
-@pytest.mark.parametrize("token", ["", "short", "x" * 15, "x" * 201, "sixteen of blanks", "fünfzehn-sechzehn", "line\nline-line-line"])
+@pytest.mark.parametrize(
+    "token",
+    ["", "short", "x" * 15, "x" * 201, "sixteen of blanks", "fünfzehn-sechzehn", "line\nline-line-line"],
+)
 def test_what_is_no_good_as_a_token_is_told(token: str) -> None:
     assert token_problem(token)
 

@@ -7,7 +7,6 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 
-
 from vlad.clock import FakeClock
 from vlad.dashboard.hub import Browser, message
 

@@ -26,10 +26,14 @@ ELSEWHERE = "http://evil.example"
 @pytest.mark.parametrize(
     ("path", "kind"), [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")]
 )
-def test_the_files_come_with_a_policy_that_lets_nothing_else_in(page: PageProcess, path: str, kind: str) -> None:
+def test_the_files_come_with_a_policy_that_lets_nothing_else_in(
+    page: PageProcess, path: str, kind: str
+) -> None:
     status, headers, body = page.request("GET", path)
     assert (status, headers["content-type"].partition(";")[0]) == (200, kind)
-    assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+    assert headers["content-security-policy"].startswith(
+        "default-src 'none'; script-src 'self'; style-src 'self'"
+    )
     assert (headers["x-frame-options"], headers["cache-control"]) == ("DENY", "no-store")
     assert "set-cookie" not in headers
     assert not re.search(rb"https?://|@import", body)
@@ -47,7 +51,10 @@ def test_a_browser_gets_all_that_is_known_and_then_what_is_new(daemon: Served, p
     with page.browse() as later:
         assert later.next("link", lambda link: link["up"])
         assert later.next("history")["rows"]
-        assert [event["text"] for event in later.next("events")][-2:] == ["disarmed -> active", "something new"]
+        assert [event["text"] for event in later.next("events")][-2:] == [
+            "disarmed -> active",
+            "something new",
+        ]
 
 
 def test_the_daemon_is_asked_once_however_many_look(daemon: Served, page: PageProcess) -> None:
@@ -183,7 +190,9 @@ def test_a_client_that_talks_nonsense_is_hung_up_on(daemon: Served, page: PagePr
     assert page.act("estop")[0] == 200
 
 
-@pytest.mark.parametrize("said", ['{"act": [1], "id": {}}', '{"act": null}', '{"seen": "x", "act": "", "token": 7}'])
+@pytest.mark.parametrize(
+    "said", ['{"act": [1], "id": {}}', '{"act": null}', '{"seen": "x", "act": "", "token": 7}']
+)
 def test_an_act_that_makes_no_sense_is_refused(daemon: Served, page: PageProcess, said: str) -> None:
     with page.browse() as browser:
         browser.socket.send(said)

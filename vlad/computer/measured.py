@@ -60,7 +60,7 @@ class Measured:
 
     @property
     def watts(self) -> float:
-        """What the whole board draws, as the largest of its rails says, and GPUs of their own; NaN: unknown."""
+        """Of the whole board, as the largest of its rails says, and of GPUs of their own; NaN: unknown."""
         parts = [highest(self.rails.values()), *(gpu.watts for gpu in self.gpus)]
         known = [part for part in parts if part == part]
         return sum(known) if known else nan

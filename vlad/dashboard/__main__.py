@@ -1,6 +1,6 @@
 """The web page's process: `python -m vlad.dashboard --run-dir DIR --listen ADDRESS`, started by the daemon.
 
-It says on stdout, a JSON object a line, where it listens, who looks and what is wrong, and ends with its stdin.
+It says on stdout, a JSON object a line, where it listens, who looks and what is wrong. It ends with its stdin.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ async def look_after(report: Report, hub: Hub, desk: Desk) -> None:
 async def until_stdin_ends() -> None:
     """The daemon is gone then, however that came about."""
     reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
     while await reader.read(4096):
         pass
 

@@ -101,7 +101,9 @@ class Subscription:
     def _subscribe(self) -> None:
         if self._writer is not None:
             params = {"status_hz": self._status_hz, "events": True}
-            self._writer.write(json.dumps({"id": 0, "method": "subscribe", "params": params}).encode() + b"\n")
+            self._writer.write(
+                json.dumps({"id": 0, "method": "subscribe", "params": params}).encode() + b"\n"
+            )
 
 
 async def connect(run_dir: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -64,6 +64,7 @@ class Pages:
             Starlette(
                 routes=[
                     *(Route(path, _file(name)) for path, name in _FILES.items()),
+                    Route("/favicon.ico", _nothing),
                     Route("/act/{name}", self._act, methods=["POST"]),
                     Route("/picture/{topic:path}", self._picture),
                     Route("/metrics", self._metrics),
@@ -161,6 +162,10 @@ def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
         return FileResponse(STATIC / name)
 
     return answer
+
+
+async def _nothing(request: Request) -> Response:
+    return Response(status_code=204)
 
 
 def _address(scope: Scope) -> str:
