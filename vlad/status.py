@@ -157,8 +157,8 @@ def _signals(daemon: Daemon, now_ns: int) -> dict[str, Any]:
 
 
 def _computer(daemon: Daemon, now_ns: int) -> dict[str, float | None]:
-    """What is used of this computer, 0 to 1, its hottest sensor [degrees Celsius], and what its board and GPUs
-    draw [W]; null: not measured.
+    """What is used of this computer, 0 to 1, its hottest sensor [degrees Celsius], and what its board and
+    GPUs draw [W]; null: not measured.
     """
     sample = daemon.computer.measured.peek()
     if sample is None:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +26,7 @@ Row = dict[str, Any]
 
 
 class PageProcess:
-    """`python -m vlad.dashboard` on a free port, beside whatever listens at the control socket of `run_dir`."""
+    """`python -m vlad.dashboard` on a free port, for whatever has the control socket in `run_dir`."""
 
     def __init__(self, run_dir: Path, *, token: str = "", listen: str = "127.0.0.1:0") -> None:
         words = ["--run-dir", str(run_dir), "--listen", listen]
@@ -120,6 +121,13 @@ class Watching:
             if message["stream"] == stream and what(message["data"]):
                 return message["data"]
         raise AssertionError(f"no such {stream} within {PATIENCE_S:g} s")
+
+    def is_hung_up(self) -> None:
+        """After whatever is on its way."""
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(100):
+                self.socket.recv(PATIENCE_S)
+            raise AssertionError("it talks on")
 
     def act(self, name: str, **more: Any) -> Row:
         self.socket.send(json.dumps({"act": name, "id": name, **more}))

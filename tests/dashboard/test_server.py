@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
 from tests.dashboard.pages import PATIENCE_S, TOKEN, PageProcess
 from tests.fake_daemon import Served
@@ -184,9 +184,7 @@ def test_a_header_that_claims_to_come_from_here_is_not_believed(daemon: Served, 
 def test_a_client_that_talks_nonsense_is_hung_up_on(daemon: Served, page: PageProcess, said: str) -> None:
     with page.browse() as browser:
         browser.socket.send(said)
-        with pytest.raises(ConnectionClosed):
-            for _ in range(100):
-                browser.socket.recv(PATIENCE_S)
+        browser.is_hung_up()
     assert page.act("estop")[0] == 200
 
 
@@ -201,10 +199,9 @@ def test_an_act_that_makes_no_sense_is_refused(daemon: Served, page: PageProcess
 
 
 def test_a_message_that_is_too_long_is_not_read(page: PageProcess) -> None:
-    with page.browse() as browser, pytest.raises(ConnectionClosed):
+    with page.browse() as browser:
         browser.socket.send(json.dumps({"act": "x" * 10_000}))
-        for _ in range(100):
-            browser.socket.recv(PATIENCE_S)
+        browser.is_hung_up()
     assert page.act("estop")[0] == 200
 
 

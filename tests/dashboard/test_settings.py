@@ -36,8 +36,8 @@ def test_an_address_that_others_reach_needs_a_token(listen: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "listen", ["8420", ":8420", "localhost:8420", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
-               "::1:8420", "[127.0.0.1]:8420", "robot.local:80", "127.0.0.1:80²"],
+    "listen", ["8420", ":8420", "localhost:8420", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536",
+               "127.0.0.1:-1", "::1:8420", "[127.0.0.1]:8420", "robot.local:80", "127.0.0.1:80²"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(listen: str) -> None:
     with pytest.raises(ValidationError, match="IP ADDRESS:PORT"):

@@ -1,6 +1,7 @@
 """The web page's process: `python -m vlad.dashboard --run-dir DIR --listen ADDRESS`, started by the daemon.
 
-It says on stdout, a JSON object a line, where it listens, who looks and what is wrong. It ends with its stdin.
+It says on stdout, a JSON object a line, where it listens, who looks and what is wrong. It ends
+with its stdin.
 """
 
 from __future__ import annotations

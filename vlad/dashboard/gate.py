@@ -34,7 +34,7 @@ def is_local(address: str) -> bool:
 
 
 def same(token: str, given: str) -> bool:
-    """Whether `given` is the token, in a time that tells nothing of it; nothing is the token if it is empty."""
+    """Whether `given` is the token, in a time that tells nothing of it. Nothing is an empty one."""
     return bool(token) and hmac.compare_digest(token.encode(), given.encode("utf-8", "replace"))
 
 
