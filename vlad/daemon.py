@@ -25,6 +25,7 @@ from vlad.computer import ComputerMonitor
 from vlad.config import Settings
 from vlad.control import Control
 from vlad.dashboard.part import Page
+from vlad.feed import Feed
 from vlad.folders import StartError, hold_run_folder, make_folders
 from vlad.guardlink import GuardLink
 from vlad.health.figures import gather
@@ -164,7 +165,11 @@ class Daemon:
         settings = require_signals(self.settings, loaded.policy, loaded.fallback)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         closing.callback(context.destroy, linger=100)
-        self.ingest = Ingest(context, settings, self.clock, self._on_sample)
+        types = {topic: signal.type for topic, signal in settings.signals.items()}
+        self.feed = Feed(settings.paths.run_dir, types, settings.record.picture_hz, self.clock)
+        closing.callback(self.feed.close)
+        closing.callback(self.events.subscribe(self.feed.event))
+        self.ingest = Ingest(context, settings, self.clock, self._on_sample, self.feed)
         closing.callback(self.ingest.close)
         writer = CommandWriter(context, settings, self.clock)
         closing.callback(writer.close)
@@ -188,6 +193,7 @@ class Daemon:
             follower=follower,
             writer=writer,
             samples=self.ingest.latest,
+            catch_up=self.ingest.catch_up,
             chunks=chunks,
             clock=self.clock,
             tick_hz=settings.realtime.tick_hz,
@@ -304,10 +310,13 @@ class Daemon:
     def _on_chunk(self, chunk: Chunk | None) -> None:
         self.watchdog.ticker.wake()
         self.blackbox.chunk(chunk)
+        if chunk is not None:
+            self.feed.chunk(chunk)
 
     def _on_verdict(self, tick: Tick, verdict: Verdict) -> None:
         self._ticking.set()
         self.wakefulness.hold(armed=verdict.mode not in _SETTLED)
+        self.ingest.listen(at_once=verdict.mode not in AT_REST)
         self.notifier.feed_watchdog(self.clock.now_ns())
         self.journal.keep(verdict)
         for change in verdict.transitions:
@@ -316,6 +325,7 @@ class Daemon:
                 self.acts.put_task("", "the e-stop")
         self.latch.keep(verdict.estop_reason)
         self.blackbox.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
+        self.feed.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
 
     # new settings -----------------------------------------------------------------------------------------
 

@@ -75,7 +75,6 @@ class Pictures:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         watch(
             self._run_dir,
-            self._clock,
             self.wanted,
             lambda topic, stamp_ns, media, data: asyncio.run_coroutine_threadsafe(
                 self._put(topic, stamp_ns, media, data), loop

@@ -144,7 +144,7 @@ class Kernel:
             self._overruns = 0
         armed = self.mode in ARMED
         if not inputs.early:
-            self._signals.watch(inputs, moving=self._moving, closely=armed and bool(self._acting))
+            self._signals.watch(inputs, moving=self._moving, armed=armed)
         self.sources.choose(inputs, self._signals.frozen, self._envelope.velocity, armed=armed)
         view = self._view(inputs)
         if not inputs.early:

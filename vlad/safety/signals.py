@@ -1,8 +1,8 @@
 """How each signal behaves over time: its rate, its gaps, what is refused of it, and whether it is frozen.
 
 Counts are looked at over a window of a second, of ten periods where those last longer: one signal a turn, all
-of them in every turn once the robot is armed and something is wrong. What was found stays until the signal's
-next turn. Frozen content is looked for with every new sample of the signals that may not freeze.
+of them in every turn once the robot is armed and one of them is found wrong. What was found stays until the
+signal's next turn. Frozen content is looked for with every new sample of the signals that may not freeze.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class SignalMonitor:
         ]
         self._next = 0
 
-    def watch(self, inputs: Inputs, *, moving: bool, closely: bool) -> None:
-        """Take in one judgement's inputs. `moving`: measured or commanded; `closely`: look at all signals."""
+    def watch(self, inputs: Inputs, *, moving: bool, armed: bool) -> None:
+        """Take in one judgement's inputs. `moving`: measured or commanded."""
         now_ns = inputs.now_ns
         if moving and self._last_ns is not None:
             self._moved_ns += min(max(0, now_ns - self._last_ns), _LONGEST_NS)
@@ -63,7 +63,7 @@ class SignalMonitor:
         self._overflows = inputs.overflows
         if moving or self.frozen:
             self._compare(inputs.samples)
-        self._count(inputs, closely)
+        self._count(inputs, closely=armed and bool(self.findings))
 
     def _compare(self, samples: Mapping[str, Sample]) -> None:
         for content in self._contents:
@@ -77,7 +77,7 @@ class SignalMonitor:
             elif self.frozen:
                 self.frozen.pop(content.topic, None)
 
-    def _count(self, inputs: Inputs, closely: bool) -> None:
+    def _count(self, inputs: Inputs, *, closely: bool) -> None:
         if not self._conducts:
             return
         changed = False
