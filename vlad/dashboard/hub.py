@@ -2,8 +2,8 @@
 
 Every message is one line of JSON, {"stream", "data"}: "status" and "event" as the daemon sends them, "row"
 and "history" (history.py), "events" (the newest at once), "link" (whether the daemon is heard) and "answer"
-(to an act). A browser acknowledges each status, and gets the next once it did: what it shows is never older than
-its network makes it, and one that stops reading costs nothing and is dropped.
+(to an act). A browser acknowledges each status, and gets the next once it did: what it shows is never older
+than its network makes it, and one that stops reading costs nothing and is dropped.
 """
 
 from __future__ import annotations

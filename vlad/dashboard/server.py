@@ -1,7 +1,7 @@
 """The page's addresses.
 
-/ and its two files. /stream, a WebSocket: the hub's messages out, {"seen": true} or {"act", "id", "token"} in.
-Being open already, it takes an e-stop without delay however busy the browser's other connections are.
+/ and its two files. /stream, a WebSocket: the hub's messages out, {"seen": true} or {"act", "id", "token"}
+in. Being open already, it takes an e-stop without delay however busy the browser's other connections are.
 POST /act/estop and /act/reset, with "Authorization: Bearer TOKEN": for programs, and for a page whose stream
 is broken. /picture/TOPIC: the next picture of a camera. /metrics: for Prometheus.
 """
