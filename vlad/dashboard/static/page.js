@@ -137,24 +137,21 @@ async function byRequest(name) {
 
 const act = async (name) => (await bySocket(name)) || (await byRequest(name));
 
-let stopping = false;
-async function stop() {
-  if (stopping) return;
-  stopping = true;
-  say("Stopping …");
+let presses = 0;
+async function stop() { // each press is sent, whatever became of the one before
+  const mine = ++presses;
   const until = performance.now() + STOP_TRIES_MS;
-  let answer = null;
-  while (!(answer && answer.ok) && performance.now() < until) {
-    if (answer) await wait(300);
+  say("Stopping …");
+  let answer = await act("estop");
+  while (!(answer && (answer.ok || answer.error.code === "not_permitted")) && mine === presses && performance.now() < until) {
+    say("STOP NOT DELIVERED, trying again. Use the robot's own e-stop.", true);
+    await wait(300);
     answer = await act("estop");
-    if (answer && answer.error && answer.error.code === "not_permitted") break;
-    if (!answer || !answer.ok) say("STOP NOT DELIVERED, trying again. Use the robot's own e-stop.", true);
-    if (!answer) await wait(300);
   }
-  stopping = false;
-  if (answer && answer.ok) say("The daemon has taken the stop.");
-  else say(`STOP NOT DELIVERED. Use the robot's own e-stop.\n${explained(answer)}`, true);
-  if (answer && answer.error && answer.error.code === "not_permitted") askForToken();
+  if (mine !== presses) return;
+  if (answer && answer.ok) { say("The daemon has taken the stop."); return; }
+  say(`STOP NOT DELIVERED. Use the robot's own e-stop.\n${explained(answer)}`, true);
+  if (answer && answer.error.code === "not_permitted") askForToken();
 }
 
 async function reset() {
@@ -321,27 +318,32 @@ function showSignals(signals) {
   });
 }
 
+const VERDICTS = { ok: "SAFE", warning: "WARNING", failed: "DANGER" };
+
 function showMaintenance(status) {
   const health = status.health || {};
   const alerts = health.alerts || [];
-  const tasks = Object.entries((status.maintenance || {}).tasks || {});
-  const lately = events.filter((event) => ["maintenance", "calibration"].includes(event.kind)).slice(-5).reverse();
-  const key = [health.score, alerts.map((alert) => [alert.id, alert.text]), tasks, lately.map((event) => event.id)];
-  rebuild("maintenance", key, () => [
+  const { running, problem, tasks } = status.maintenance || {};
+  const rows = Object.entries(tasks || {}).map(([name, task]) => [name, task.verdict, task.summary, task.due_wall_ns]);
+  const now = running ? `${running.name}: ${Math.round(100 * running.progress)} % ${running.text || ""}` : "";
+  rebuild("maintenance", [health.score, alerts.map((alert) => [alert.id, alert.text]), rows, now, problem], () => [
     make("p", health.score == null ? "Health: not measured yet" : `Health ${Math.round(100 * health.score)} %`, health.level),
     ...alerts.map((alert) => {
       const node = make("div", "", "fault", alert.level);
       node.append(make("b", alert.component), make("p", alert.text), marked("p", alert.action, "hint"));
       return node;
     }),
-    ...tasks.map(([name, task]) => make("p", `${name}: ${told(task)}`)),
-    ...lately.map((event) => make("p", `${clock(event)} ${event.text}`, "quiet")),
     ...(alerts.length ? [] : [make("p", "No alert.", "quiet")]),
+    ...(problem ? [make("p", problem, "DANGER")] : []),
+    ...(now ? [make("p", `Running: ${now}`)] : []),
+    ...rows.map(([name, verdict, summary, due]) => {
+      const node = make("p", "", "task");
+      node.append(make("b", `${name} `, VERDICTS[verdict]), summary || "has not run yet");
+      if (due) node.append(make("small", ` next ${new Date(due / 1e6).toLocaleString([], { hour12: false, dateStyle: "short", timeStyle: "short" })}`));
+      return node;
+    }),
   ]);
 }
-
-const told = (task) => (task && typeof task === "object"
-  ? Object.values(task).filter((value) => typeof value === "string" && value).join(", ") : String(task));
 
 let events = [];
 const clock = (event) => timeOf(new Date(event.wall_ns / 1e6));
