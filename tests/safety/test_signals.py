@@ -1,6 +1,7 @@
 """Rates, gaps, refusals and frozen content: found, told once, and over when they are over."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ class Bench:
         self.samples = {}
         self.looked = 0
 
-    def run(self, seconds, moving=False, armed=False, data=None, **each):
+    def run(self, seconds, moving=False, closely=False, data=None, **each):
         """Let time pass; `each` is added to the counts with every sample that comes."""
         for _ in range(round(seconds * 100)):
             self.now_ns += TICK_NS
@@ -52,7 +53,7 @@ class Bench:
                     setattr(self.count, name, getattr(self.count, name) + value)
                 self.due_ns += S / self.rate_hz
             inputs = Inputs(self.now_ns, dict(self.samples), counts={"imu": self.count})
-            self.monitor.watch(inputs, moving=moving, armed=armed)
+            self.monitor.watch(inputs, moving=moving, closely=closely)
         return [finding.fault for finding in self.monitor.findings]
 
 
@@ -135,29 +136,37 @@ def test_a_driver_that_only_sends_rubbish_is_told_though_nothing_good_ever_came(
     assert bench.run(0.01) == ["signal_bad"]
 
 
-def test_all_signals_are_looked_at_in_turn_and_all_at_once_if_one_of_an_armed_robot_is_wrong():
-    bench = Bench(others=9)
+@pytest.mark.parametrize(("closely", "at_once"), [(False, 1), (True, 4)])
+def test_one_signal_is_looked_at_in_a_turn_and_four_when_it_matters(closely, at_once):
+    found = []
+    for turn in range(12):
+        bench = Bench(others=11)
+        bench.run(3 + turn / 100, closely=closely)
+        bench.count.off_clock += 1
+        found += bench.run(0.01, closely=closely)
+    assert found == ["signal_clock"] * at_once
+
+
+def test_no_signal_is_looked_at_twice_in_a_turn():
+    bench = Bench(others=1)
     bench.run(3)
     bench.count.off_clock += 1
-    assert bench.run(0.1) == ["signal_clock"]
-    bench.count.refused += 100
-    assert bench.run(0.01) == ["signal_clock"]
-    assert bench.run(0.01, armed=True) == ["signal_bad", "signal_clock"]
+    assert bench.run(0.01, closely=True) == ["signal_clock"]
 
 
-def test_once_something_is_wrong_all_signals_of_an_armed_robot_are_looked_at_in_every_turn():
+def test_once_something_is_wrong_the_signals_of_an_armed_robot_are_looked_at_more_often():
     rig = SignalRig().driving()
     rig.tick(200)
     for count in rig.counts.values():
         count.off_clock += 1
-    (first,) = rig.tick().faults
-    assert first.fault.id == "signal_clock"
-    assert {fault.subject for fault in rig.tick().faults} == set(rig.counts)
+    told = [len(rig.tick().faults) for _ in range(4)]
+    assert told[0] == 1
+    assert max(after - before for before, after in pairwise(told)) == min(4, len(rig.counts) - 1)
 
 
 def test_a_robot_without_signals_is_watched_too():
     monitor = SignalMonitor(Settings.model_validate({"robot": {"limits": "r.toml"}, "signals": {}}))
-    monitor.watch(Inputs(S, {}), moving=True, armed=True)
+    monitor.watch(Inputs(S, {}), moving=True, closely=True)
     assert (monitor.findings, monitor.frozen) == ((), {})
 
 
@@ -165,7 +174,7 @@ def test_what_queues_lose_counts_once():
     bench = Bench()
     lost = []
     for overflows in (7, 7, 9, 9, 12):
-        bench.monitor.watch(Inputs(S, {}, overflows=overflows), moving=False, armed=False)
+        bench.monitor.watch(Inputs(S, {}, overflows=overflows), moving=False, closely=False)
         lost.append(bench.monitor.lost)
     assert lost == [0, 0, 2, 0, 3]
 

@@ -22,7 +22,7 @@ SHORT = {
     "page": ["--seconds", "1", "--presses", "2", "--browsers", "2"],
     "policy": ["--runs", "20", "--models", "onnx", "openvino", "export"],
     "ingest": ["--seconds", "2"],
-    "record_kill": ["--kills", "1"],
+    "record_kill": ["--kills", "3"],
     "remote": ["--trials", "2", "--questions", "10"],
     "safety_tick": ["--ticks", "200"],
     "swap": ["--swaps", "1"],

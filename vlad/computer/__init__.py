@@ -24,7 +24,7 @@ _CLOSE_TIMEOUT_S = 1.0
 
 
 class ComputerMonitor:
-    """`newest` has what the safety tick judges, `measured` everything; they come after about a second."""
+    """`newest` has what the safety tick judges, `measured` all there is; they come after about a second."""
 
     def __init__(
         self,

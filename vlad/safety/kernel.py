@@ -123,6 +123,8 @@ class Kernel:
         fresh._last_ns, fresh._task = self._last_ns, self._task
         fresh._commanded, fresh._agreed_ns = self._commanded, self._agreed_ns
         fresh.sources.topics, fresh.sources.estimates = self.sources.topics, self.sources.estimates
+        fresh.sources.topics.clear()  # who stands in is for the new settings to say
+        fresh.sources.estimates.clear()
         return fresh
 
     def admit(self, chunk: Chunk, now_ns: int) -> bool:
@@ -144,7 +146,7 @@ class Kernel:
             self._overruns = 0
         armed = self.mode in ARMED
         if not inputs.early:
-            self._signals.watch(inputs, moving=self._moving, armed=armed)
+            self._signals.watch(inputs, moving=self._moving, closely=armed and bool(self._acting))
         self.sources.choose(inputs, self._signals.frozen, self._envelope.velocity, armed=armed)
         view = self._view(inputs)
         if not inputs.early:

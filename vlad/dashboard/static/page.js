@@ -3,6 +3,7 @@
 
 const OLD_MS = 1500;            // without a status for so long, what is shown is old
 const STOP_TRIES_MS = 10000;    // a stop is sent again and again for so long
+const SLOW_MS = 450;            // what nobody reads ten times a second is shown this often
 const PICTURE_OLD_MS = 1000;
 const COLOURS = ["--a", "--b", "--c", "--d", "--e", "--f"];
 const LEVELS = ["SAFE", "CAUTION", "WARNING", "DANGER", "EMERGENCY"];
@@ -193,6 +194,7 @@ $("token").addEventListener("keydown", (event) => { if (event.key === "Enter") u
 
 // the status --------------------------------------------------------------------------------------------------
 
+let slowMs = -Infinity;
 function showStatus(status) {
   document.title = `${status.robot.name}: ${status.mode}`;
   put($("robot"), status.robot.name + (status.robot.simulated ? " (simulated)" : ""));
@@ -205,8 +207,11 @@ function showStatus(status) {
   const known = new Set(status.faults.map((row) => `${row.id} ${row.subject}`));
   showFaults("faults", status.faults);
   showFaults("refusals", status.refusals.filter((row) => !known.has(`${row.id} ${row.subject}`)));
-  showCameras(status.signals);
   showMotion(status);
+  if (performance.now() - slowMs < SLOW_MS) return;
+  slowMs = performance.now();
+  showCameras(status.signals);
+  showPlan(status.motion);
   showPolicy(status);
   showSignals(status.signals);
   showMaintenance(status);
@@ -235,7 +240,6 @@ function showMotion(status) {
   }));
   const rows = $("axes").children;
   motion.names.forEach((name, k) => showAxis(rows[k], motion, k));
-  showPlan(motion);
 }
 
 function showAxis(row, motion, k) {
