@@ -229,7 +229,7 @@ def rig(
 ) -> Iterator[Rig]:
     """A rig in a folder of its own, with everything stopped and removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="vlad-bench-"))
-    made = Rig(folder, signals, policy or {}, realtime or {}, record or {"mode": "off"}, guard=guard)
+    made = Rig(folder, signals, policy or {}, realtime or {}, record=record or {"mode": "off"}, guard=guard)
     try:
         yield made
     finally:

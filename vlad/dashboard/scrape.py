@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -39,6 +40,5 @@ def _renderer() -> Callable[[dict[str, Any]], bytes]:
     """Not imported before somebody scrapes."""
     if find_spec("prometheus_client") is None:
         raise ControlError("unavailable", "prometheus_client is not installed", "pip install 'vlad[page]'")
-    from vlad.dashboard.metrics import render
-
+    render: Callable[[dict[str, Any]], bytes] = import_module("vlad.dashboard.metrics").render
     return render
