@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, StrictBool, ValidationError, model_valida
 
 from vlad.dashboard.settings import PageSettings
 from vlad.health.settings import HealthSettings
+from vlad.maintenance.settings import MaintenanceSettings
 from vlad.messages import Kind
 from vlad.policy_settings import PolicySettings
 from vlad.robot import Robot
@@ -213,6 +214,7 @@ class Settings(Section):
     guard: GuardSettings = GuardSettings()
     record: RecordSettings = RecordSettings()
     page: PageSettings = PageSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     operator: OperatorSettings = OperatorSettings()
     log: LogSettings = LogSettings()
 

@@ -161,6 +161,7 @@ class Rig:
             "policy": self.policy,
             "guard": {"required": self.guard},
             "page": self.page,
+            "maintenance": {"health_check": {"schedule": "off"}, "hardware_check": {"schedule": "off"}},
             "record": self.record,
         }
         path.write_text(write_toml(values))
