@@ -33,6 +33,7 @@ from vlad.latch import EStopLatch
 from vlad.loading import Loaded, load_policies, require_signals
 from vlad.logs import log_event
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample
+from vlad.metrics import Metrics
 from vlad.notify import Notifier
 from vlad.policy.bundle import Bundle
 from vlad.policy.choice import Choice
@@ -81,6 +82,7 @@ class Daemon:
         self.choice_path = settings.paths.state_dir / "policy.json"
         self.choice = Choice(settings.policy.bundle, None, settings.policy.bundle)
         self.started_ns = clock.now_ns()
+        self.metrics = Metrics(self.started_ns)
         self._failed: tuple[str, ...] = ()
         self._ticking = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -298,12 +300,16 @@ class Daemon:
     def _on_chunk(self, chunk: Chunk | None) -> None:
         self.watchdog.ticker.wake()
         self.blackbox.chunk(chunk)
+        if chunk is not None and self.inference is not None:
+            self.metrics.chunk(chunk, self.inference.took_ns)
 
     def _on_verdict(self, tick: Tick, verdict: Verdict) -> None:
         self._ticking.set()
         self.wakefulness.hold(armed=verdict.mode not in _SETTLED)
         self.notifier.feed_watchdog(self.clock.now_ns())
         self.journal.keep(verdict)
+        if (command := self.watchdog.writer.last) is not None:
+            self.metrics.turn(tick, verdict, command.stamp_ns)
         for change in verdict.transitions:
             self.notifier.status(f"{self.robot.name}: {change.after.value} ({change.cause})")
             if change.after is Mode.ESTOP:
