@@ -24,6 +24,7 @@ from vlad.statistics import Histogram
 if TYPE_CHECKING:
     from vlad.daemon import Daemon
 
+_EVENTS = ("instruction", "task_result")
 _STATM = Path("/proc/self/statm")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -44,6 +45,7 @@ def metrics_report(daemon: Daemon) -> Row:
         "signals": {topic: _signal(daemon, topic, now_ns) for topic in daemon.ingest.latest},
         "unknown_topics": dict(daemon.ingest.unknown),
         "watts": dict(_drawn(daemon, now_ns)),
+        "batteries": dict(_charged(daemon)),
         "policy": _policy(daemon, now_ns),
         "parts": {
             part.name: {"running": part.state == "running", "restarts": part.restarts}
@@ -96,7 +98,7 @@ def _signal(daemon: Daemon, topic: str, now_ns: int) -> Row:
     sample, used = slot.peek(), daemon.inference is not None and topic in daemon.inference.policy.topics
     return {
         "required": known[topic].required,
-        "max_age_s": known[topic].max_age_s,
+        "max_age_s": None if known[topic].type in _EVENTS else known[topic].max_age_s,
         "age_s": None if sample is None else _since(sample.stamp_ns, now_ns),
         "rate_hz": counter.rate_hz(now_ns),
         "received": counter.received,
@@ -117,6 +119,15 @@ def _drawn(daemon: Daemon, now_ns: int) -> Iterator[tuple[str, float]]:
                 yield topic, watts
             case Battery(voltage=volts, current=amperes) if isfinite(volts * amperes):
                 yield topic, -volts * amperes
+
+
+def _charged(daemon: Daemon) -> Iterator[tuple[str, float]]:
+    """How full each battery is, 0 to 1, as it last said."""
+    for topic, slot in daemon.ingest.latest.items():
+        sample = slot.peek()
+        match sample.data if sample is not None else None:
+            case Battery(percentage=part) if isfinite(part):
+                yield topic, part
 
 
 def _policy(daemon: Daemon, now_ns: int) -> Row:
