@@ -1,0 +1,120 @@
+"""The example alerts and the Grafana dashboard name only what a real daemon tells."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.dashboard.scrape import promtool
+from vlad.dashboard.metrics import render
+
+ETC = Path(__file__).resolve().parents[2] / "etc"
+ALERTS = ETC / "prometheus" / "alerts.yml"
+DASHBOARD = json.loads((ETC / "grafana" / "vlad.json").read_text())
+RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
+
+Answer = dict[str, Any]
+
+
+def told(answer: Answer) -> dict[str, set[str]]:
+    """Each name that can be asked for, and its labels."""
+    names: dict[str, set[str]] = {}
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+    for family in text_string_to_metric_families(render(answer).decode()):
+        for suffix in suffixes[family.type]:
+            labels = {label for sample in family.samples for label in sample.labels}
+            names[family.name + suffix] = labels
+    return names
+
+
+def named(expression: str) -> set[str]:
+    return set(re.findall(r"\bvlad_\w+", expression))
+
+
+def test_an_alert_names_only_what_is_told(answer: Answer) -> None:
+    known = told(answer)
+    for rule in RULES:
+        assert named(rule["expr"]), rule["alert"]
+        assert named(rule["expr"]) <= set(known), rule["alert"]
+
+
+def test_an_alert_says_how_bad_it_is_where_it_is_and_what_to_do() -> None:
+    names = [rule["alert"] for rule in RULES]
+    assert len(names) == len(set(names)) >= 15
+    for rule in RULES:
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert "$labels.instance" in rule["annotations"]["summary"]
+        assert len(rule["annotations"]["hint"]) > 10
+
+
+def test_an_alert_tells_only_labels_that_there_are(answer: Answer) -> None:
+    known = told(answer)
+    known["vlad_record_dropped_total"] |= {"what"}
+    for name, labels in (
+        ("vlad_signal_refused_total", {"signal", "reason"}),
+        ("vlad_alert", {"component", "level"}),
+        ("vlad_network_up", {"interface"}),
+        ("vlad_temperature_celsius", {"sensor"}),
+    ):
+        known[name] |= labels
+    for rule in RULES:
+        asked = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])) - {"instance"}
+        assert asked <= set().union(*(known[name] for name in named(rule["expr"]))), rule["alert"]
+
+
+def test_promtool_takes_the_alerts() -> None:
+    promtool("check", "rules", str(ALERTS))
+
+
+def test_the_dashboard_can_be_imported() -> None:
+    """As Grafana's export has it: no id, inputs that are asked for, panels that do not overlap."""
+    assert DASHBOARD["id"] is None
+    assert DASHBOARD["schemaVersion"] >= 36
+    assert [given["name"] for given in DASHBOARD["__inputs"]] == ["DS_PROMETHEUS"]
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(ids) == len(set(ids)) == len(DASHBOARD["panels"])
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert max(x for x, _ in cells) < 24, panel["title"]
+        assert not cells & taken, panel["title"]
+        taken |= cells
+
+
+def test_a_panel_asks_the_prometheus_that_was_chosen_for_what_is_told(answer: Answer) -> None:
+    known = set(told(answer))
+    for panel in PANELS:
+        assert panel["title"]
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${DS_PROMETHEUS}"}
+        letters = [target["refId"] for target in panel["targets"]]
+        assert letters
+        assert len(letters) == len(set(letters)), panel["title"]
+        for target in panel["targets"]:
+            assert named(target["expr"]), panel["title"]
+            assert named(target["expr"]) <= known, panel["title"]
+
+
+def test_nearly_all_that_is_told_is_shown_or_watched(answer: Answer) -> None:
+    families = {re.sub("_(bucket|sum|count)$", "", name) for name in told(answer)}
+    used = {re.sub("_(bucket|sum|count)$", "", name) for text in EXPRESSIONS for name in named(text)}
+    used |= {name for rule in RULES for name in named(rule["expr"])}
+    assert len(families - used) <= len(families) / 3, sorted(families - used)
+
+
+def test_promtool_takes_every_expression_of_the_dashboard(tmp_path: Path) -> None:
+    filled = (
+        text.replace("$instance", "robot").replace("$__rate_interval", "1m").replace("$__range", "1h")
+        for text in EXPRESSIONS
+    )
+    rules = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(filled)]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    promtool("check", "rules", str(file))
