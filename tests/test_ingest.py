@@ -133,6 +133,28 @@ def test_a_burst_is_read_to_its_end_under_uvloop_too(tmp_path):
     uvloop.run(bursts(tmp_path))
 
 
+async def test_while_nobody_listens_messages_wait_until_they_are_asked_for(bench):
+    await bench.connected()
+    bench.ingest.listen(at_once=False)
+    bench.send_good()
+    await until(lambda: bench.ingest._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+    await asyncio.sleep(0.02)
+    assert bench.samples == []
+    bench.ingest.catch_up()
+    assert [sample.topic for sample in bench.samples] == ["joints"]
+
+
+async def test_what_came_while_nobody_listened_is_read_when_somebody_does(bench):
+    await bench.connected()
+    bench.ingest.listen(at_once=False)
+    bench.send_good()
+    await until(lambda: bench.ingest._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+    bench.ingest.listen(at_once=True)
+    assert len(bench.samples) == 1
+    bench.send_good()
+    await until(lambda: len(bench.samples) == 2)
+
+
 async def test_the_loop_gets_its_turn_while_a_flood_is_read(bench):
     for _ in range(400):
         bench.send_good()

@@ -42,12 +42,14 @@ class Bench:
         self.chunks = Latest()
         self.verdicts = []
         self.lost = self.fallback = ""
+        self.late_samples = []
         self.counters = {"estop": TopicCounters()}
         self.watchdog = Watchdog(
             kernel=Kernel(ROBOT, self.settings, None),
             follower=Follower(PolicySettings(follow="latest")),
             writer=CommandWriter(self.context, self.settings, clock),
             samples=self.samples,
+            catch_up=lambda: [self.samples[sample.topic].put(sample) for sample in self.late_samples],
             chunks=self.chunks,
             clock=clock,
             tick_hz=100,
@@ -107,6 +109,12 @@ def test_a_chunk_for_the_standing_task_becomes_the_step(still):
     still.watchdog.set_task("go")
     still.chunks.put(still.chunk("go"))
     assert still.watchdog.sample().step.values.tolist() == [0.5, 0.5]
+
+
+def test_a_judgement_first_takes_in_what_came_while_nobody_listened(still):
+    press = still.sample(EStop(pressed=True))
+    still.late_samples = [press]
+    assert still.watchdog.sample().samples == {"estop": press}
 
 
 def test_a_judgement_knows_what_the_other_parts_know(still):

@@ -188,6 +188,7 @@ class Daemon:
             follower=follower,
             writer=writer,
             samples=self.ingest.latest,
+            catch_up=self.ingest.catch_up,
             chunks=chunks,
             clock=self.clock,
             tick_hz=settings.realtime.tick_hz,
@@ -306,6 +307,7 @@ class Daemon:
     def _on_verdict(self, tick: Tick, verdict: Verdict) -> None:
         self._ticking.set()
         self.wakefulness.hold(armed=verdict.mode not in _SETTLED)
+        self.ingest.listen(at_once=verdict.mode not in AT_REST)
         self.notifier.feed_watchdog(self.clock.now_ns())
         self.journal.keep(verdict)
         if (command := self.watchdog.writer.last) is not None:

@@ -43,6 +43,7 @@ class Watchdog:
         follower: Follower,
         writer: CommandWriter,
         samples: Mapping[str, Latest[Sample]],
+        catch_up: Callable[[], None],
         chunks: Latest[Chunk],
         clock: Clock,
         tick_hz: int,
@@ -67,6 +68,7 @@ class Watchdog:
         self._follower = follower
         self.writer = writer
         self._samples = samples
+        self._catch_up = catch_up
         self._chunks = chunks
         self._clock = clock
         self._collector = collector
@@ -96,6 +98,7 @@ class Watchdog:
 
     def sample(self, tick: Tick | None = None) -> Inputs:
         """All that a judgement may know, as of now; without a tick for an operator's question in between."""
+        self._catch_up()
         now_ns = self._clock.now_ns()
         chunk = self._chunks.take()
         if chunk is not None and chunk.instruction in ("", self.task) and self.kernel.admit(chunk, now_ns):

@@ -241,7 +241,7 @@ def test_pictures_may_have_a_history_too():
     made = reader(image_input(shape=[1, 2, 3, 6, 8]))
     for level in (0, 255):
         made.read(Image("mono8", np.full((6, 8), level, np.uint8)))
-    np.testing.assert_allclose(made.buffer[0, :, :, 0, 0], [[-2] * 3, [2] * 3])
+    np.testing.assert_allclose(made.buffer[0, :, :, 0, 0], [[-2] * 3, [2] * 3], rtol=1e-6)
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
@@ -262,7 +262,7 @@ def test_a_picture_is_padded_with_black_to_keep_its_ratio_whatever_came_before()
         rows, columns = (8 - filled[0]) // 2, (8 - filled[1]) // 2
         wanted = np.full((8, 8), -2.0)
         wanted[rows : 8 - rows, columns : 8 - columns] = 2.0
-        np.testing.assert_allclose(made.buffer[0], [wanted] * 3)
+        np.testing.assert_allclose(made.buffer[0], [wanted] * 3, rtol=1e-6)
 
 
 def test_a_picture_is_cut_to_its_middle_to_keep_its_ratio():

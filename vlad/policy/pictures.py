@@ -38,8 +38,8 @@ class ImageReader:
         self._planes = spec.dtype == "float32"
         shape = (1, 3, *spec.size) if self._planes else (1, *spec.size, 3)
         self.buffer: NDArray[Any] = np.zeros(shape, spec.dtype)
-        self._tables = _tables(spec) if self._planes else np.zeros((3, 256), np.float32)
-        """What each of the 256 values of a pixel becomes in each channel."""
+        self._scales = [(1 / (255 * std), -mean / std) for mean, std in zip(*spec.scale(), strict=True)]
+        """What a pixel is multiplied with in each channel, and what is added then; none for uint8."""
         self._filled: tuple[int, int] | None = None
         """The height and width of the picture within the buffer; what is around it is black."""
 
@@ -62,7 +62,9 @@ class ImageReader:
         self._put(small, encoding)
 
     def _blacken(self) -> None:
-        self.buffer[0] = self._tables[:, :1, None] if self._planes else 0
+        self.buffer[:] = 0
+        for plane, (_, black) in zip(self.buffer[0], self._scales, strict=False):
+            plane[:] = black
 
     def _put(self, small: Pixels, encoding: str) -> None:
         """Into the middle of the buffer."""
@@ -74,10 +76,11 @@ class ImageReader:
             self.buffer[0, rows, columns] = small[..., None] if encoding == "mono8" else small[..., ::step]
             return
         channels = (small,) * 3 if encoding == "mono8" else cv2.split(small)
-        for plane, table, channel in zip(
-            self.buffer[0], self._tables, reversed(channels) if encoding == "bgr8" else channels, strict=True
-        ):
-            cv2.LUT(channel, table, dst=plane[rows, columns])
+        in_order = reversed(channels) if encoding == "bgr8" else channels
+        for plane, (factor, offset), channel in zip(self.buffer[0], self._scales, in_order, strict=True):
+            target = plane[rows, columns]
+            # Twice as fast as a table of the 256 values.
+            cv2.addWeighted(channel, factor, channel, 0, offset, dst=target, dtype=cv2.CV_32F)
 
     def _decode(self, data: CompressedImage) -> Pixels:
         pixels = (
@@ -124,12 +127,6 @@ class JpegReader:
         self.buffer[0] = cv2.imencode(".jpg", blue_first, self._options)[1].tobytes()
 
 
-def _tables(spec: ImageInput) -> NDArray[np.float32]:
-    levels = np.arange(256)[None] / 255
-    mean, std = (np.asarray(row)[:, None] for row in spec.scale())
-    return np.asarray((levels - mean) / std, np.float32)
-
-
 def _cropped(pixels: Pixels, part: tuple[float, float, float, float]) -> Pixels:
     """The part [left, top, right, bottom] of a picture, at least a pixel of it."""
     height, width = pixels.shape[:2]
@@ -157,11 +154,10 @@ def _inside(pixels: Pixels, size: tuple[int, int]) -> tuple[int, int]:
 def resize_area(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """`pixels` as (height, width) = `size`, each new pixel the mean of the area that it covers.
 
-    OpenCV's area resize is slow where the ratio is no whole number: 4.4 ms from 1920x1080 to 224x224, 0.8 ms
-    from 640x480. A large picture that shrinks that way is therefore halved where it is three times too large
-    (again where four times), and what is large even then is sampled linearly at twice the size, and these
-    pixels averaged, unless that would leave pixels out. It takes 0.7 and 0.3 ms, and differs from the exact
-    mean by 1 or 2 of 255 on the average.
+    OpenCV's area resize is slow where the ratio is no whole number: 0.9 ms from 640x480 to 224x224, 4.4 from
+    1920x1080. So a large picture that is up to four times too large is halved, if that leaves it large
+    enough, and then sampled linearly: 0.12 ms for the former. It differs from the exact mean by 1 of 255 on
+    the average, and from the triangle filter that policies are often trained with hardly more than the mean.
     """
     height, width = pixels.shape[:2]
     high, wide = size
@@ -169,6 +165,24 @@ def resize_area(pixels: Pixels, size: tuple[int, int]) -> Pixels:
         return pixels
     if height % high == 0 and width % wide == 0:
         return _shrink_whole(pixels, high, wide)
+    ratios = (height / high, width / wide)
+    if height * width < _LARGE or min(ratios) < 1:
+        return _resize(pixels, high, wide, cv2.INTER_AREA)
+    if max(ratios) <= (4 if min(ratios) >= 2 else 2):
+        if min(ratios) >= 2:
+            pixels = _resize(pixels, height // 2, width // 2, cv2.INTER_AREA)
+        return _resize(pixels, high, wide, cv2.INTER_LINEAR)
+    return _shrink_far(pixels, high, wide)
+
+
+def _shrink_far(pixels: Pixels, high: int, wide: int) -> Pixels:
+    """The same for a large picture that is farther from the size, one way or both.
+
+    It is halved where it is three times too large (again where four times), and what is large even then is
+    sampled linearly at twice the size, and these pixels averaged, unless that would leave pixels out: 0.7 ms
+    from 1920x1080 to 224x224.
+    """
+    height, width = pixels.shape[:2]
     least = 3
     while height * width >= _LARGE and min(height / high, width / wide) >= least:
         height, width, least = height // 2, width // 2, 4
