@@ -60,7 +60,6 @@ def test_a_histogram_only_rises_and_ends_with_all(answer: Answer) -> None:
 
 
 def test_the_figures_are_the_daemons_in_base_units(answer: Answer) -> None:
-    assert value(answer, "vlad_up") == 1
     assert value(answer, "vlad_info", robot="bench", type="rover", version=answer["version"]) == 1
     assert value(answer, "vlad_policy_info", name="bench", version="1") == 1
     assert value(answer, "vlad_mode", mode="active") == 1
@@ -86,10 +85,6 @@ def test_a_fault_that_never_was_counts_none_so_that_its_first_is_an_increase(ans
 def test_an_event_has_no_age_beyond_which_it_is_stale(answer: Answer) -> None:
     samples = families(answer)["vlad_signal_max_age_seconds"].samples
     assert "instruction" not in {sample.labels["signal"] for sample in samples}
-
-
-def test_of_a_daemon_that_does_not_answer_it_says_just_that() -> None:
-    assert [line for line in render({}).decode().splitlines() if line[0] != "#"] == ["vlad_up 0.0"]
 
 
 def test_a_computer_with_gpus_and_power_rails_tells_of_each(answer: Answer) -> None:

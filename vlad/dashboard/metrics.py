@@ -34,16 +34,12 @@ class _Answer(Collector):
         self._answer = answer
 
     def collect(self) -> Iterator[Metric]:
-        answer = self._answer
-        yield _gauge("vlad_up", "Whether the daemon answers.", float(bool(answer)))
-        if not answer:
-            return
         for part in (_daemon, _safety, _tick, _signals, _policy, _parts, _health, _computer, _storage):
-            yield from part(answer)
+            yield from part(self._answer)
 
 
 def render(answer: Row) -> bytes:
-    """The text, from the answer to the control method `metrics`; an empty one: the daemon does not answer."""
+    """The text, from the answer to the control method `metrics`."""
     return generate_latest(_Answer(answer))
 
 
