@@ -66,7 +66,7 @@ def test_an_alert_tells_only_labels_that_there_are(answer: Answer) -> None:
         known[name] |= labels
     for rule in RULES:
         asked = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])) - {"instance"}
-        assert asked <= set[str]().union(*(known[name] for name in named(rule["expr"]))), rule["alert"]
+        assert asked <= set().union(*(known[name] for name in named(rule["expr"]))), rule["alert"]
 
 
 def test_promtool_takes_the_alerts() -> None:
