@@ -14,15 +14,15 @@ from vlad.metrics import Metrics
 from vlad.safety.kernel import Verdict
 
 
-async def _idle(health: Health, gather: Callable[[], Figures]) -> None:
+async def _idle(self: Health, gather: Callable[[], Figures]) -> None:
     await asyncio.get_running_loop().create_future()
 
 
-def _no_judgement(health: Health, measured: Measured) -> None:
+def _no_judgement(self: Health, measured: Measured) -> None:
     """The computer is measured all the same, for the safety tick."""
 
 
-def _no_turn(metrics: Metrics, tick: Tick, verdict: Verdict, sent_ns: int) -> None:
+def _no_turn(self: Metrics, tick: Tick, verdict: Verdict, sent_ns: int) -> None:
     """Nothing is counted."""
 
 

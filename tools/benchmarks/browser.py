@@ -1,4 +1,4 @@
-"""All that a browser and a Prometheus ask of the page, shown to nobody: a stream, a camera, a scrape a second."""
+"""What a browser and a Prometheus ask of the page, shown to nobody: a stream, a camera, a scrape a second."""
 
 from __future__ import annotations
 
