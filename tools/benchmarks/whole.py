@@ -1,4 +1,4 @@
-"""The whole daemon as it is installed, with the sensors of the demo: its settings, processes, what they use."""
+"""The whole daemon as it is installed, with the sensors of the demo: settings, processes, what they use."""
 
 from __future__ import annotations
 
