@@ -41,12 +41,13 @@ class Used:
 
 
 def used(daemon: psutil.Process) -> dict[str, Used]:
-    """Of each process of the daemon, by the module that it runs; what ended meanwhile is left out."""
+    """Of the daemon, `vlad`, and its other processes by their modules; what ended meanwhile is left out."""
     found = {}
     for process in (daemon, *daemon.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):
             words = process.cmdline()
             name = words[words.index("-m") + 1] if "-m" in words else Path(words[0]).name
+            name = "vlad" if process is daemon else name
             memory = process.memory_full_info()
             times = process.cpu_times()
             found[name] = Used(
