@@ -162,8 +162,8 @@ def test_an_alert_comes_when_something_is_amiss_and_not_before(tmp_path: Path, a
     cases: list[dict[str, Any]] = []
     for series, comes in ((WELL, False), (WELL | AMISS[alert], True)):
         asked = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) > 0 or vector(0)'
-        told = [{"labels": "{}", "value": int(comes)}]
-        tested = [{"expr": asked, "eval_time": "59m", "exp_samples": told}]
+        samples = [{"labels": "{}", "value": int(comes)}]
+        tested = [{"expr": asked, "eval_time": "59m", "exp_samples": samples}]
         given = [{"series": name, "values": values} for name, values in series.items()]
         cases.append({"interval": "15s", "input_series": given, "promql_expr_test": tested})
     file = tmp_path / "test.yml"
