@@ -24,6 +24,7 @@ from vlad.command import CommandWriter
 from vlad.computer import ComputerMonitor
 from vlad.config import Settings
 from vlad.control import Control
+from vlad.feed import Feed
 from vlad.folders import StartError, hold_run_folder, make_folders
 from vlad.guardlink import GuardLink
 from vlad.health.figures import gather
@@ -164,7 +165,11 @@ class Daemon:
         settings = require_signals(self.settings, loaded.policy, loaded.fallback)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         closing.callback(context.destroy, linger=100)
-        self.ingest = Ingest(context, settings, self.clock, self._on_sample)
+        types = {topic: signal.type for topic, signal in settings.signals.items()}
+        self.feed = Feed(settings.paths.run_dir, types, settings.record.picture_hz, self.clock)
+        closing.callback(self.feed.close)
+        closing.callback(self.events.subscribe(self.feed.event))
+        self.ingest = Ingest(context, settings, self.clock, self._on_sample, self.feed)
         closing.callback(self.ingest.close)
         writer = CommandWriter(context, settings, self.clock)
         closing.callback(writer.close)
@@ -301,8 +306,10 @@ class Daemon:
     def _on_chunk(self, chunk: Chunk | None) -> None:
         self.watchdog.ticker.wake()
         self.blackbox.chunk(chunk)
-        if chunk is not None and self.inference is not None:
-            self.metrics.chunk(chunk, self.inference.took_ns)
+        if chunk is not None:
+            self.feed.chunk(chunk)
+            if self.inference is not None:
+                self.metrics.chunk(chunk, self.inference.took_ns)
 
     def _on_verdict(self, tick: Tick, verdict: Verdict) -> None:
         self._ticking.set()
@@ -318,6 +325,7 @@ class Daemon:
                 self.acts.put_task("", "the e-stop")
         self.latch.keep(verdict.estop_reason)
         self.blackbox.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
+        self.feed.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
 
     # new settings -----------------------------------------------------------------------------------------
 

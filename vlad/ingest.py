@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import zmq
 
 from vlad.clock import NS_PER_S, Clock
 from vlad.config import Settings
 from vlad.curve import Gate, bind, bind_curve
+from vlad.feed import Feed
 from vlad.messages import Sample
 from vlad.queues import Latest
-from vlad.wire import decode_sample, topic_of
+from vlad.wire import decode_sample, encode_sample, topic_of
 from vlad.wire.fields import BadMessage, Buffer, Reason
 
 log = logging.getLogger(__name__)
@@ -100,8 +101,9 @@ class TopicCounters:
 class Ingest:
     """Owns the sensors' socket. `latest` has a slot for each signal of the settings, `counters` its counts.
 
-    `unknown` counts, by reason, what came on no known topic. `on_sample` is called for each good sample
-    after it is in its slot; it is on the loop thread and must be quick.
+    `unknown` counts, by reason, what came on no known topic. `feed` is given each good message as it came;
+    `on_sample` is called for each good sample after it is in its slot; it is on the loop thread and must be
+    quick.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Ingest:
         settings: Settings,
         clock: Clock,
         on_sample: Callable[[Sample], None],
+        feed: Feed | None = None,
     ) -> None:
         self.latest: dict[str, Latest[Sample]] = {topic: Latest() for topic in settings.signals}
         self.counters = {topic: TopicCounters() for topic in settings.signals}
@@ -118,6 +121,7 @@ class Ingest:
         self._max_bytes = settings.wire.max_message_bytes
         self._clock = clock
         self._on_sample = on_sample
+        self._feed = feed
         self._logged_ns: dict[tuple[str, Reason], int] = {}
         self._gate: Gate | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -180,10 +184,13 @@ class Ingest:
         """Take a sample that was made inside the daemon, such as the operator's instruction."""
         counters = self.counters[sample.topic]
         counters.received += 1
-        self._deliver(sample)
+        frames = encode_sample(sample.topic, sample.seq, sample.stamp_ns, sample.data, sample.frame_id)
+        self._deliver(sample, frames)
 
-    def _deliver(self, sample: Sample) -> None:
+    def _deliver(self, sample: Sample, frames: Sequence[Buffer]) -> None:
         self.latest[sample.topic].put(sample)
+        if self._feed is not None:
+            self._feed.sensor(sample, frames)
         self._on_sample(sample)
 
     def _on_readable(self) -> None:
@@ -232,7 +239,7 @@ class Ingest:
         except BadMessage as bad:
             self._refuse(known[0] if known else None, bad, now_ns)
             return
-        self._deliver(sample)
+        self._deliver(sample, frames)
 
     def _refuse(self, topic: str | None, bad: BadMessage, now_ns: int) -> None:
         """Count a bad message, and log the first of its topic and reason in every second."""

@@ -173,6 +173,7 @@ def _storage(daemon: Daemon) -> Row:
     record = daemon.blackbox.report()
     return {
         "events_dropped": daemon.events.dropped,
+        "feed_dropped": daemon.feed.dropped,
         "problems": {
             "events": bool(daemon.events.problem),
             "estop": bool(daemon.latch.problem),

@@ -67,7 +67,7 @@ TOLD = {
     "signal_gaps": ("laser", "117 of 234 messages missing", 0.5),
     "signal_invalid": ("battery", "its charge is not a number", 1.0),
     "signal_missing": ("camera", "never came", 1.0),
-    "signal_rate": ("odometry", "793750.8 Hz, nominal 100.0 Hz", 1.0),
+    "signal_rate": ("odometry", "200.0 Hz, nominal 100.0 Hz", 1.0),
     "signal_replaced": ("laser", "by laser_2: 0.310 s old, at most 0.300 s", 1.0),
     "signal_stale": ("laser", "0.310 s old, at most 0.300 s", 1.0),
     "silence": ("policy", "no new chunk for 0.51 s", 1.0),

@@ -268,6 +268,8 @@ def _storage(answer: Row) -> Iterator[Metric]:
     yield _gauges("vlad_storage_problem", text, ("store",), _each(problems))
     text = "Events that never reached the disk."
     yield _counter("vlad_events_dropped_total", text, storage["events_dropped"])
+    text = "What did not get to the recorder and other processes, for too much waited."
+    yield _counter("vlad_feed_dropped_total", text, storage["feed_dropped"])
     yield _gauge("vlad_recording", "Whether a recording is being written.", float(storage["recording"]))
     yield _counter("vlad_recordings_total", "Recordings that were finished.", storage["recordings"])
     text = "What the black box had no room for."

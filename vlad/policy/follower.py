@@ -92,7 +92,7 @@ class Follower:
             return None
         self._promised_ns = stamp_ns
         times_ns = stamp_ns + step_ns * np.arange(1, rows + 1)
-        return Prefix(plan.at(times_ns), committed=min(max(0, *self._used), rows))
+        return Prefix(plan.at_all(times_ns), committed=min(max(0, *self._used), rows))
 
     def clear(self) -> None:
         """Forget everything: the task changed, or the robot was stopped."""

@@ -46,19 +46,19 @@ class Merge:
         `catches_up`: the values are speeds, and the new plan knows nothing of what was done meanwhile.
         """
         past_ns, times_ns = old.moments(frame_ns, now_ns)[:-1], new.moments(now_ns, end_ns)
-        before, alone, told = old.at(times_ns), new.at(times_ns), old.told(times_ns)
+        before, alone, told = old.at_all(times_ns), new.at_all(times_ns), old.told(times_ns)
         share = self._share(told, times_ns - now_ns).astype(np.float32)[:, None]
         values = before * (1 - share) + alone * share
         if catches_up and self._blends:
             late_ns = np.union1d(old.moments(frame_ns, now_ns), new.moments(frame_ns, now_ns))
-            late = new.at(late_ns) - old.at(late_ns)
+            late = new.at_all(late_ns) - old.at_all(late_ns)
             missed = _area(late_ns, late) + _area(times_ns, alone - values)
             most = _MOST * np.abs(np.concatenate((late, alone - before))).max(axis=0)
             within_ns = self.blend_ns + _CATCH_UP * max(0, now_ns - frame_ns)
             values += np.clip(_hump(times_ns, within_ns) * missed, -most, most)
         return Plan(
             np.concatenate((past_ns, times_ns)),
-            np.concatenate((old.at(past_ns), values)),
+            np.concatenate((old.at_all(past_ns), values)),
             np.concatenate((old.told(past_ns), told + new.told(times_ns))),
         )
 

@@ -22,7 +22,7 @@ class Plan:
     `told` says of each knot how many chunks have told about the time up to it.
     """
 
-    __slots__ = ("_times_ns", "_told", "_values")
+    __slots__ = ("_from_ns", "_start", "_times_ns", "_told", "_until_ns", "_values", "_way")
 
     def __init__(self, times_ns: Times, values: Floats, told: Counts) -> None:
         """`times_ns` (K,) ascends, `values` (K, N) and `told` (K,) belong to it; at least one knot."""
@@ -30,13 +30,28 @@ class Plan:
         self._times_ns = np.concatenate(([-_NEVER_NS], times_ns, [_NEVER_NS]))
         self._values = np.concatenate((values[:1], values, values[-1:]))
         self._told = np.concatenate((told[:1], told, [0]))
+        self._from_ns = self._until_ns = 0
+        self._start = self._way = self._values[0]
+        """Of the knots around the moment that was asked for last: their times, the first one's values, and
+        how far it is from there to the second's."""
 
-    def at(self, times_ns: Times | int) -> Floats:
-        """The values at these moments: one row for each, or a single row for a single moment."""
+    def at(self, time_ns: int) -> Floats:
+        """The values at this moment."""
+        if not self._from_ns <= time_ns < self._until_ns:
+            later = int(np.searchsorted(self._times_ns, time_ns, side="right"))
+            self._from_ns, self._until_ns = self._times_ns[later - 1 : later + 1].tolist()
+            self._start = self._values[later - 1]
+            self._way = self._values[later] - self._start
+        part = (time_ns - self._from_ns) / (self._until_ns - self._from_ns)
+        between: Floats = self._start + self._way * np.float32(part)
+        return between
+
+    def at_all(self, times_ns: Times) -> Floats:
+        """The values at these moments, a row for each."""
         later = np.searchsorted(self._times_ns, times_ns, side="right")
         since, values = self._times_ns[later - 1], self._values[later - 1]
         part = ((times_ns - since) / (self._times_ns[later] - since)).astype(np.float32)
-        between: Floats = values + (self._values[later] - values) * part[..., None]
+        between: Floats = values + (self._values[later] - values) * part[:, None]
         return between
 
     def told(self, times_ns: Times) -> Counts:

@@ -101,6 +101,8 @@ class Policy:
         self._readers = _readers(bundle)
         self._histories = [reader for reader in self._readers if isinstance(reader, History)]
         self._stamp_ns = 0
+        self._fitting: dict[str, tuple[tuple[int, ...], np.dtype[np.float32]]] = {}
+        """The shape and type of each output of the model when they were last found right."""
         self._prefix = PrefixReader(manifest.prefix, manifest.output) if manifest.prefix else None
         self._noises = {spec.name: NoiseReader(spec) for spec in manifest.noises}
         self._inputs: Tensors = {
@@ -185,8 +187,7 @@ class Policy:
         began_ns = self._clock.now_ns()
         outputs = self._backend.run(self._inputs)
         ready_ns = self._clock.now_ns()
-        if reasons := (bad_outputs if self.is_strict else misshapen)(outputs, self.bundle):
-            raise self._misfit(reasons)
+        self._require_fit(outputs)
         said, spread = choose(_actions(outputs, manifest.output))
         instruction, uncertainty = self._instruction(samples), _head(outputs, manifest.output.uncertainty)
         actions = said * self._std + self._mean
@@ -261,6 +262,15 @@ class Policy:
     def _misfit(self, reasons: list[str]) -> BackendError:
         """An answer that cannot be used, as an error; a server may give another one next time."""
         return (ServerLost if self._is_remote else BackendError)("; ".join(reasons))
+
+    def _require_fit(self, outputs: Tensors) -> None:
+        """An answer of the same form as one that fitted needs no closer look, unless it is strict."""
+        form = {name: (value.shape, value.dtype) for name, value in outputs.items()}
+        if form == self._fitting and not self.is_strict:
+            return
+        if reasons := (bad_outputs if self.is_strict else misshapen)(outputs, self.bundle):
+            raise self._misfit(reasons)
+        self._fitting = form
 
     def _instruction(self, samples: Mapping[str, Sample]) -> str:
         return instruction_text(samples[self.instruction_topic].data) if self.instruction_topic else ""

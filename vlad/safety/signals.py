@@ -1,8 +1,8 @@
 """How each signal behaves over time: its rate, its gaps, what is refused of it, and whether it is frozen.
 
-Counts are looked at over a window of a second, of ten periods where those last longer: one signal a turn, all
-of them in every turn once the robot is armed and something is wrong. What was found stays until the signal's
-next turn. Frozen content is looked for with every new sample of the signals that may not freeze.
+Counts are looked at over a window of a second, of ten periods where those last longer: one signal a turn,
+four once the robot is armed and something is wrong. What was found stays until the signal's next turn. Frozen
+content is looked for with every new sample of the signals that may not freeze.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _STEPS = 4
 _LONGEST_NS = 100_000_000
 """A turn accounts for no more moving time than this: what passes while nobody judges is not known."""
 _LOOKED_AT_BYTES = 4096
+_CLOSELY = 4
 
 _Mark: TypeAlias = tuple[int, int, int, int, int, int]
 """Time [ns]; then received, gaps, refused and off_clock as they stood, and when the newest sample came."""
@@ -54,7 +55,7 @@ class SignalMonitor:
         self._next = 0
 
     def watch(self, inputs: Inputs, *, moving: bool, closely: bool) -> None:
-        """Take in one judgement's inputs. `moving`: measured or commanded; `closely`: look at all signals."""
+        """Take in one judgement's inputs. `moving`: measured or commanded; `closely`: look more often."""
         now_ns = inputs.now_ns
         if moving and self._last_ns is not None:
             self._moved_ns += min(max(0, now_ns - self._last_ns), _LONGEST_NS)
@@ -63,7 +64,7 @@ class SignalMonitor:
         self._overflows = inputs.overflows
         if moving or self.frozen:
             self._compare(inputs.samples)
-        self._count(inputs, closely)
+        self._count(inputs, min(_CLOSELY, len(self._conducts)) if closely else 1)
 
     def _compare(self, samples: Mapping[str, Sample]) -> None:
         for content in self._contents:
@@ -77,11 +78,11 @@ class SignalMonitor:
             elif self.frozen:
                 self.frozen.pop(content.topic, None)
 
-    def _count(self, inputs: Inputs, closely: bool) -> None:
+    def _count(self, inputs: Inputs, at_once: int) -> None:
         if not self._conducts:
             return
         changed = False
-        for _ in self._conducts if closely else (None,):
+        for _ in range(at_once):
             self._next = (self._next + 1) % len(self._conducts)
             conduct = self._conducts[self._next]
             counts = inputs.counts.get(conduct.topic)

@@ -215,7 +215,7 @@ def topic_of(frame: Buffer) -> str:
 
 
 def _pack(header: dict[str, Any]) -> bytes:
-    packed: bytes = msgpack.packb(header, default=_plain, buf_size=_PACKED_BYTES)
+    packed: bytes = msgpack.packb(header, default=_plain, unicode_errors="replace", buf_size=_PACKED_BYTES)
     return packed
 
 

@@ -1,0 +1,127 @@
+"""The other processes' side of the feed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgpack
+import zmq
+
+from vlad.curve import connect
+from vlad.feed.items import (
+    CHUNK,
+    EVENT,
+    FEED_QUEUE,
+    FEED_SOCKET,
+    PICTURE,
+    PICTURE_QUEUE,
+    PICTURES_SOCKET,
+    SENSOR,
+    TICK,
+    Event,
+    Item,
+    chunk_of,
+    turn_of,
+)
+from vlad.wire import decode_sample
+from vlad.wire.fields import BadMessage, Buffer
+
+_COPIED_BYTES = 4_096
+_AT_ONCE = 100
+_READABLE = int(zmq.POLLIN)
+_NONSENSE = (BadMessage, ValueError, TypeError, LookupError, msgpack.UnpackException)
+
+Socket: TypeAlias = "zmq.Socket[bytes]"
+
+
+class FeedReader:
+    """What the daemon feeds, decoded. It finds a daemon that is started later, too.
+
+    `rows` and `pictures` count what came of each sort, `bad` what of it makes no sense, as that of a daemon
+    of another version.
+    """
+
+    def __init__(self, run_dir: Path, topics: Sequence[str] = ("",)) -> None:
+        """`topics`: "feed" is all but pictures, "sensor/camera" the pictures of `camera`, "" everything."""
+        self.rows = self.pictures = self.bad = 0
+        self._context: zmq.Context[Socket] = zmq.Context()
+        self._feed = self._subscribed(run_dir / FEED_SOCKET, topics, FEED_QUEUE)
+        self._show = self._subscribed(run_dir / PICTURES_SOCKET, topics, PICTURE_QUEUE)
+        self._poller = zmq.Poller()
+        for socket in (self._feed, self._show):
+            self._poller.register(socket, zmq.POLLIN)
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Until something is there; False: nothing came within this time."""
+        return bool(self._poller.poll(round(timeout_s * 1_000)))
+
+    def read(self) -> list[Item]:
+        """Some of what is there, pictures last; nothing where nothing is left. It does not wait."""
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        items: list[Item] = []
+        for _ in range(_AT_ONCE):
+            if (frames := _received(self._feed)) is None:
+                break
+            for row in self._unpacked(frames):
+                self.rows += 1
+                self._understand(row, offset_ns, items)
+        for _ in range(_AT_ONCE):
+            if (frames := _received(self._show)) is None:
+                break
+            self.pictures += 1
+            received_ns = int.from_bytes(b"".join(frames[1:2]), "little")
+            self._understand([SENSOR, frames[0][len(PICTURE) :], received_ns, *frames[2:]], offset_ns, items)
+        return items
+
+    def _unpacked(self, frames: list[Buffer]) -> list[Any]:
+        try:
+            rows = msgpack.unpackb(frames[1])
+            return rows if isinstance(rows, list) else [rows]
+        except _NONSENSE:
+            self.bad += 1
+            return []
+
+    def _understand(self, row: Any, offset_ns: int, items: list[Item]) -> None:
+        try:
+            items.append(_item(row, offset_ns))
+        except _NONSENSE:
+            self.bad += 1
+
+    def _subscribed(self, path: Path, topics: Sequence[str], most: int) -> Socket:
+        socket = self._context.socket(zmq.SUB)
+        socket.rcvhwm = most
+        for topic in topics:
+            socket.subscribe(topic)
+        connect(socket, f"ipc://{path}", None)
+        return socket
+
+
+def _received(socket: Socket) -> list[Buffer] | None:
+    """One message, not copied where it is large; None: nothing is there."""
+    if not int(socket.getsockopt(zmq.EVENTS)) & _READABLE:
+        return None
+    frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+    return [frame.bytes if len(frame) < _COPIED_BYTES else frame.buffer.toreadonly() for frame in frames]
+
+
+def _item(row: Any, offset_ns: int) -> Item:
+    """What a row says; `offset_ns` leads from CLOCK_MONOTONIC to the wall clock."""
+    kind, *values = row
+    if kind == SENSOR:
+        topic, received_ns, *frames = values
+        return decode_sample([topic, *frames], received_ns, received_ns + offset_ns)
+    if kind == TICK:
+        return turn_of(values)
+    if kind == CHUNK:
+        return chunk_of(values)
+    if kind == EVENT:
+        event: Event = json.loads(values[0])
+        return event
+    raise ValueError(f"a row of the kind {kind!r:.40}")
