@@ -11,10 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.dashboard.scrape import promtool
+from tests.dashboard.scrape import promtool, real_answer
 from vlad.dashboard.metrics import render
 
 Answer = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def answer() -> Answer:
+    return real_answer()
 
 
 def families(answer: Answer) -> dict[str, Any]:

@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.dashboard.scrape import promtool
+from tests.dashboard.scrape import promtool, real_answer
 from vlad.dashboard.metrics import render
 
 ETC = Path(__file__).resolve().parents[2] / "etc"
@@ -21,6 +22,11 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
 
 Answer = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def answer() -> Answer:
+    return real_answer()
 
 
 def told(answer: Answer) -> dict[str, set[str]]:
