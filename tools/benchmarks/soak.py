@@ -116,6 +116,7 @@ def run(arguments: argparse.Namespace) -> Report:
     results = {
         "small_messages_a_second": round(messages_hz),
         "grown": {**grown, "together": {key: round(value, 2) for key, value in together.items()}},
+        "course_mb": {name: _course(samples, name) for name in samples[-1][1]},
         "memory_mb": {name: round(now.proportional_mb, 1) for name, now in samples[-1][1].items()},
         "descriptors": {name: now.descriptors for name, now in samples[-1][1].items()},
         "done": dict(operator.done),
@@ -166,6 +167,12 @@ def _soak(
 def _received(bench: Rig) -> int:
     rows = bench.call("status")["signals"]
     return sum(row["received"] for row in rows.values() if row["type"] not in ("image", "laser_scan"))
+
+
+def _course(samples: list[tuple[float, dict[str, Used]]], name: str) -> list[float]:
+    """How the memory went that one process has [MB]: nine moments, from the first to the last."""
+    known = [one[name].resident_mb for _, one in samples if name in one]
+    return [round(known[(len(known) - 1) * eighth // 8], 1) for eighth in range(9)]
 
 
 def _growth(samples: list[tuple[float, dict[str, Used]]], name: str) -> dict[str, float]:
