@@ -4,11 +4,13 @@ import os
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tools.fault_table import with_table
+from vlad.policy.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -92,6 +94,11 @@ def test_the_python_of_the_readme_compiles_and_imports_what_is_there(code):
     compile(code, "README.md", "exec")
     imports = [line for line in code.splitlines() if line.startswith("from vlad")]
     exec("\n".join(imports), {})
+
+
+@pytest.mark.parametrize("text", [text for text in blocks("toml") if text.startswith("schema")])
+def test_a_manifest_of_the_readme_is_whole(text):
+    Manifest.model_validate(tomllib.loads(text))
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))

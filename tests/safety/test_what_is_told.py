@@ -53,7 +53,7 @@ TOLD = {
     "obstacle_ahead": ("laser", "0.02 m free", 1.0),
     "overrun": ("tick", "2 missed", 1.0),
     "overrun_stop": ("tick", "5 missed", 1.0),
-    "part_failed": ("ingest", "died", 1.0),
+    "part_failed": ("ingest", "does not run", 1.0),
     "person_close": ("people", "someone at 1.20 m, 0.85 m needed", 0.582),
     "person_near": ("people", "someone at 0.30 m, 0.85 m needed", 1.0),
     "policy_fallback": ("policy", "calm/1 drives: out of memory", 1.0),

@@ -370,9 +370,9 @@ _COMPUTE = (
         "Look for other load on this computer; `vladctl doctor` checks the real-time settings.", clear_s=1.0,
     ),
     Fault(
-        "part_failed", "A part that the daemon cannot do without died.",
+        "part_failed", "A part that the daemon cannot do without does not run.",
         DANGER, STOP2, NEVER,
-        "See `vladctl status` (parts) and the log for why; then start the daemon anew.",
+        "See `vladctl status` (policy, parts) for why; mend it, and start the daemon anew.",
     ),
     Fault(
         "queue_overflow", "A bounded queue of the daemon lost entries.",

@@ -35,7 +35,7 @@ def tick(view: View) -> Iterator[Finding]:
 
 def parts(view: View) -> Iterator[Finding]:
     for part in view.inputs.failed_parts:
-        yield Finding("part_failed", part, "died")
+        yield Finding("part_failed", part, "does not run")
     if view.signals.lost:
         yield Finding("queue_overflow", "queues", f"{view.signals.lost} entries lost")
 
