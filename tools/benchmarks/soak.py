@@ -13,7 +13,6 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,11 +36,10 @@ _TASKS = ("go to the red ball", "go to the blue box")
 class _Operator:
     """Does the next thing at each `act`. What the daemon refuses, as in a stop, is counted and no matter."""
 
-    def __init__(self, bench: Rig, settings: Path, address: str) -> None:
+    def __init__(self, bench: Rig, address: str) -> None:
         self.done: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self._bench = bench
-        self._settings = settings
         self._address = address
         self._tasks = itertools.cycle(_TASKS)
         self._rates = itertools.cycle((9, 10))
@@ -106,8 +104,9 @@ def run(arguments: argparse.Namespace) -> Report:
         bench.start("vlad.guard", "--config", settings)
         bench.start("tools.sim", "--run-dir", bench.run_dir, "--seed", 1)
         bench.feed([f"{name}:{kind}:{arguments.messages / len(_FLOOD):g}" for name, kind in _FLOOD.items()])
-        operator = _Operator(bench, settings, _page_address(bench))
-        with Browser(operator._address) as browser:
+        address = _page_address(bench)
+        operator = _Operator(bench, address)
+        with Browser(address) as browser:
             samples, messages_hz = _soak(bench, operator, arguments.minutes * 60)
         status = bench.call("status")
     grown = {name: _growth(samples, name) for name in samples[-1][1]}
