@@ -15,7 +15,7 @@ from vlad.control import Control
 from vlad.messages import Level
 from vlad.policy.bundle import BundleRefused
 from vlad.record.events import EventLog
-from vlad.record.taps import RecordError
+from vlad.record.orders import RecordError
 
 Row = dict[str, Any]
 

@@ -22,6 +22,7 @@ from vlad.messages import (
     LaserScan,
     Odometry,
     PointCloud,
+    Temperature,
     Twist,
 )
 from vlad.wire import (
@@ -168,6 +169,7 @@ BATTERY = Battery(0.5, 24.0, -1.0, 30.0)
         (changed(BATTERY, percentage=NAN), "non_finite"),
         (changed(BATTERY, percentage=80), "range"),
         (changed(BATTERY, voltage=INF), "non_finite"),
+        (changed(Temperature({"hip": 40.0}), celsius={"hip": 40.0, b"": 40.0}), "malformed"),
         (changed(EStop(True), pressed=1), "malformed"),
         (changed(EStop(True), pressed=None), "malformed"),
         (changed(JOINTS)[:2], "malformed"),

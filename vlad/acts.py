@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlad.messages import Instruction, Level, Sample
+from vlad.messages import Instruction, Level, Sample, TaskResult
 from vlad.metrics_report import metrics_report
 from vlad.policy.bundle import BundleRefused, find_bundles, read_bundle
 from vlad.policy.choice import Choice, write_choice
@@ -148,6 +148,14 @@ class Acts:
         if text != self._watchdog.task:
             self._watchdog.set_task(text)
             self.events.put("task", Level.SAFE, f"{who}: {text or '(none)'}", who=who, task=text)
+            self._daemon.operation.counts["tasks"] += bool(text)
+
+    def end_task(self, result: TaskResult) -> None:
+        """Somebody judged a task."""
+        if self._daemon.operation.task_ended(result, self._clock.now_ns()):
+            level, outcome = (Level.SAFE, "done") if result.success else (Level.CAUTION, "failed")
+            text = f"{outcome}: {result.task}"
+            self.events.put("task_result", level, text, task=result.task, success=result.success)
 
     def _done(self, act: str, who: str, refusals: tuple[ActiveFault, ...]) -> list[dict[str, Any]]:
         rows = fault_rows(refusals, self._clock.now_ns())

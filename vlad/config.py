@@ -167,16 +167,15 @@ class GuardSettings(Section):
 class RecordSettings(Section):
     """The black box: the last seconds of everything in memory, and on disk what was worth keeping."""
 
-    mode: Literal["triggered", "continuous", "off"] = "off"
-    """triggered: what was around a stop, a fault or a mark, and all the while of a caution. Off by default:
-    encoding in this process makes the safety tick later, p99 0.2 to 0.45 ms with four cameras."""
+    mode: Literal["triggered", "continuous", "off"] = "triggered"
+    """triggered: what was around a stop, a fault or a mark, and all the while of a caution."""
     before_s: Annotated[float, Field(ge=1, le=600, strict=True)] = 30
     after_s: Annotated[float, Field(ge=0, le=600, strict=True)] = 10
     """Recorded from so long before a trigger to so long after it; triggers that overlap are one recording."""
     memory_mb: Annotated[int, Field(ge=4, strict=True)] = 64
     """For what is kept of the time before a trigger; three quarters of it are for pictures."""
     picture_hz: Positive = 10
-    """At most so many pictures a second of each camera, and so many point clouds."""
+    """At most so many pictures a second of each camera, and so many point clouds; also for who else looks."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100, strict=True)] = 80
     disk_mb: Annotated[int, Field(ge=1, strict=True)] = 10_000
     """For all recordings together: the oldest are deleted first."""

@@ -33,9 +33,11 @@ from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
 from vlad.loading import Loaded, load_policies, require_signals
 from vlad.logs import log_event
-from vlad.messages import Chunk, Instruction, Level, Mode, Sample
+from vlad.messages import Chunk, Instruction, Level, Mode, Sample, TaskResult
 from vlad.metrics import Metrics
+from vlad.minutes import Minutes
 from vlad.notify import Notifier
+from vlad.operation import Operation
 from vlad.policy.bundle import Bundle
 from vlad.policy.choice import Choice
 from vlad.policy.follower import Follower
@@ -150,7 +152,9 @@ class Daemon:
         self.realtime["huge_pages"] = realtime.use_huge_pages()
         closing.callback(self.collector.thaw)
         self._start_parts(closing)
-        self.events.put("start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid())
+        self.events.put(
+            "start", Level.SAFE, f"vlad started for {self.robot.name}", pid=os.getpid(), robot=self.robot.name
+        )
         closing.callback(self.events.put, "stop", Level.SAFE, "vlad stopped")
 
     async def _patiently(self, loading: Awaitable[Loaded]) -> Loaded:
@@ -188,6 +192,9 @@ class Daemon:
         self.blackbox = BlackBox(settings, self.robot.name, self.clock, self.events)
         self.collector = realtime.Collector()
         self.kernel = Kernel(self.robot, settings, self.latch.load())
+        self.operation = Operation(self.robot, self.clock.now_ns(), self._feedback)
+        self.minutes = Minutes(self)
+        closing.callback(lambda: self.minutes.end(clean=not self._failed))
         self.watchdog = Watchdog(
             kernel=self.kernel,
             follower=follower,
@@ -244,6 +251,7 @@ class Daemon:
             Part("control", self.control.run, critical=False),
             Part("inference", self.seat.run, critical=False, longest_backoff_s=_RETRY_S),
             Part("health", lambda: self.health.run(lambda: gather(self)), critical=False),
+            Part("minutes", self.minutes.run, critical=False),
         ]
         if self.settings.policy.relief < 1:
             self.parts.append(Part("relief", self.relief.run, critical=False))
@@ -276,6 +284,11 @@ class Daemon:
 
     # while it runs ----------------------------------------------------------------------------------------
 
+    def _feedback(self) -> Sample | None:
+        """The newest measurement of how the robot moves."""
+        topic = self.kernel.sources.topics.get(self.robot.feedback, self.robot.feedback)
+        return self.ingest.latest[topic].peek() if topic else None
+
     def _tell(self, level: Level, text: str) -> None:
         """Which policy drives, and why."""
         self.events.put("model", level, text)
@@ -299,13 +312,13 @@ class Daemon:
     def _on_sample(self, sample: Sample) -> None:
         if isinstance(sample.data, Instruction):
             self.acts.take_task(sample.data.text, f"{sample.topic} ({sample.data.source})")
+        elif isinstance(sample.data, TaskResult):
+            self.acts.end_task(sample.data)
         self.watchdog.notice(sample)
         self.seat.notify(sample)
-        self.blackbox.sample(sample)
 
     def _on_chunk(self, chunk: Chunk | None) -> None:
         self.watchdog.ticker.wake()
-        self.blackbox.chunk(chunk)
         if chunk is not None:
             self.feed.chunk(chunk)
             if self.inference is not None:
@@ -316,7 +329,7 @@ class Daemon:
         self.wakefulness.hold(armed=verdict.mode not in _SETTLED)
         self.ingest.listen(at_once=verdict.mode not in AT_REST)
         self.notifier.feed_watchdog(self.clock.now_ns())
-        self.journal.keep(verdict)
+        self.operation.turn(self.clock.now_ns(), verdict, self.journal.keep(verdict))
         if (command := self.watchdog.writer.last) is not None:
             self.metrics.turn(tick, verdict, command.stamp_ns)
         for change in verdict.transitions:
@@ -324,7 +337,6 @@ class Daemon:
             if change.after is Mode.ESTOP:
                 self.acts.put_task("", "the e-stop")
         self.latch.keep(verdict.estop_reason)
-        self.blackbox.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
         self.feed.turn(tick, verdict, self.watchdog.writer.last, self.watchdog.task)
 
     # new settings -----------------------------------------------------------------------------------------

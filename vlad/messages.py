@@ -299,7 +299,7 @@ class CommandMode(StrEnum):
 
 
 class Mode(StrEnum):
-    """State of the daemon. BOOT -> DISARMED -> ACTIVE <-> DEGRADED -> STOPPING -> STOPPED; any -> ESTOP."""
+    """State of the daemon. BOOT -> DISARMED -> ACTIVE <-> DEGRADED -> STOPPING <-> STOPPED; any -> ESTOP."""
 
     BOOT = "boot"
     DISARMED = "disarmed"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import vlad
 from vlad.clock import NS_PER_S
 from vlad.messages import Battery, Level, Power
+from vlad.record.store import together
 from vlad.safety.ladder import ARMED
 from vlad.statistics import Histogram
 
@@ -53,6 +54,7 @@ def metrics_report(daemon: Daemon) -> Row:
         },
         "health": _health(daemon),
         "process": _process(),
+        "operation": together(daemon.events.before, daemon.operation.totals()),
         "guard": {"required": daemon.settings.guard.required, "state": guard.state if guard else None},
         "storage": _storage(daemon),
     }

@@ -105,15 +105,6 @@ def _affinity(cpus: tuple[int, ...]) -> str:
     return "applied"
 
 
-def errand(loop_priority: int) -> str:
-    """For a thread beside the loop that runs Python now and then: the lowest real-time priority.
-
-    Who holds Python's lock and loses the CPU to another process holds up the loop for as long: on a busy
-    computer the recorder's threads made it miss ticks with the ordinary scheduler, and none with this.
-    """
-    return fifo(1) if loop_priority > 1 else "off"
-
-
 class Wakefulness:
     """Keeps the CPUs from deep sleep while the robot is armed: no frame and no stop waits for them to wake.
 

@@ -223,6 +223,8 @@ class Robot(Section):
                 raise ValueError(f"joint positions need lower and upper; missing for {', '.join(unbounded)}")
             if not self.feedback:
                 raise ValueError("joint positions start where the joints are measured: feedback is missing")
+        if self.command is Kind.JOINT_VELOCITY and not self.feedback and len(unbounded) < len(self.axes):
+            raise ValueError("lower and upper hold where the joints are measured: feedback is missing")
         unknown = [name for name in self.axes if name not in TWIST_AXES]
         if self.command is Kind.TWIST and unknown:
             raise ValueError(f"a twist has the axes {', '.join(TWIST_AXES)}; not {', '.join(unknown)}")

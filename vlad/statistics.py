@@ -21,15 +21,20 @@ class Window:
         self._values[self.count % len(self._values)] = value
         self.count += 1
 
-    def percentiles(self, *points: float) -> list[float | None]:
-        """The percentiles, 0 to 100, of what is kept; None where there is nothing yet.
+    def percentiles(self, *points: float, since: int = 0) -> list[float | None]:
+        """The percentiles, 0 to 100, of what is kept, without the first `since` values that were added; None
+        where there is nothing.
 
         Sorted once for all of them: np.percentile on a minute of ticks would hold the loop for a millisecond.
         """
-        kept = min(self.count, len(self._values))
+        size = len(self._values)
+        kept = max(0, min(self.count - since, size))
         if not kept:
             return [None] * len(points)
-        ordered = np.sort(self._values[:kept])
+        begin, end = (self.count - kept) % size, (self.count - 1) % size + 1
+        values = self._values
+        newest = values[begin:end] if begin < end else np.concatenate((values[begin:], values[:end]))
+        ordered = np.sort(newest)
         return [float(ordered[round(point / 100 * (kept - 1))]) for point in points]
 
     def above(self, limit: float) -> float:

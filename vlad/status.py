@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import vlad
 from vlad.clock import NS_PER_S
+from vlad.operation import unclean_ends
+from vlad.record.store import together
 from vlad.safety.kernel import ActiveFault
 from vlad.statistics import Window
 
@@ -92,6 +94,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
         "guard": _guard(daemon, now_ns),
         "realtime": daemon.realtime,
         "record": daemon.blackbox.report(),
+        "operation": _operation(daemon),
         "reload": asdict(daemon.reloader.outcome),
         "storage": {
             "events_dropped": daemon.events.dropped,
@@ -102,6 +105,12 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
 
 def _storage_problems(daemon: Daemon) -> tuple[str, ...]:
     return daemon.events.problem, daemon.latch.problem, daemon.blackbox.problem
+
+
+def _operation(daemon: Daemon) -> dict[str, float]:
+    """What was counted since the first start, as `vlad.operation` names it."""
+    totals = together(daemon.events.before, daemon.operation.totals())
+    return {name: round(value, 1) for name, value in totals.items()} | {"unclean_ends": unclean_ends(totals)}
 
 
 def _tick(daemon: Daemon) -> dict[str, Any]:

@@ -77,6 +77,8 @@ def test_the_figures_are_the_daemons_in_base_units(answer: Answer) -> None:
     per_s = value(answer, "vlad_actions_per_second")
     assert value(answer, "vlad_actions_per_joule", source="power") == pytest.approx(per_s / 60)
     assert 0 < value(answer, "vlad_computer_memory_ratio") < 1
+    assert value(answer, "vlad_lifetime_starts_total") == 1
+    assert 0 < value(answer, "vlad_lifetime_armed_seconds_total") <= value(answer, "vlad_uptime_seconds")
     assert value(answer, "vlad_process_resident_memory_bytes") > 10e6
 
 

@@ -75,6 +75,7 @@ class Daemon:
         self.tick = [0, 0, 0]
         self.dropped = 0
         self.problem = ""
+        self.lost = ""
         self.part = PartFigures("running", 0, "")
         self.policy = PolicyFigures(0, 0.0, "")
         self.counts = {topic: [0, 0, 0, nan] for topic in self.signals}
@@ -88,7 +89,8 @@ class Daemon:
                 self.counts[topic][0] += hz
                 self.counts[topic][3] = 0.02 if hz else self.counts[topic][3] + 1
             figures = Figures(
-                self.second * S, TickFigures(*self.tick), self.dropped, self.problem, {"control": self.part},
+                self.second * S, TickFigures(*self.tick), self.dropped, self.problem, self.lost,
+                {"control": self.part},
                 {topic: SignalFigures(*counts) for topic, counts in self.counts.items()},
                 self.signals, self.policy,
             )  # fmt: skip
@@ -191,6 +193,15 @@ def test_events_that_cannot_be_stored_or_were_dropped():
     daemon.problem = "/state/vlad.db: events cannot be stored (disk full)"
     found = daemon.after(70)
     assert (levels(found), found["storage"].text) == ({"storage": "DANGER"}, daemon.problem)
+
+
+def test_a_corrupt_database_that_was_moved_aside_stays_a_warning():
+    daemon = Daemon()
+    daemon.after(5)
+    daemon.lost = "/state/vlad.db was corrupt and is now /state/vlad.db.corrupt"
+    found = daemon.after(600)
+    assert (levels(found), found["storage"].text) == ({"storage": "WARNING"}, daemon.lost)
+    assert "Is the disk sound" in found["storage"].action
 
 
 def test_a_part_that_was_restarted_counts_for_ten_minutes():

@@ -19,7 +19,7 @@ from vlad.health.settings import HealthSettings
 
 YEAR_S = 365 * 86_400
 FIGURES = Figures(
-    0, TickFigures(100, 0, 0), 0, "", {"control": PartFigures("running", 0, "")},
+    0, TickFigures(100, 0, 0), 0, "", "", {"control": PartFigures("running", 0, "")},
     {"camera": SignalFigures(10, 0, 0, 0.01)}, {"camera": SignalSettings(type="image")},
     PolicyFigures(1, 0.0, ""),
 )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -11,15 +13,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from tests.record.recordings import Rows, metadata, read
 from tools.benchmarks.rig import Rig, rig, write_policy
-from vlad.clock import FakeClock
-from vlad.config import Settings
 from vlad.driver import CommandReceiver
-from vlad.record.blackbox import BlackBox
-from vlad.record.events import EventLog
 
 SIGNALS: dict[str, dict[str, Any]] = {
     "camera": {"type": "image", "max_age_s": 1.0},
@@ -33,10 +32,9 @@ SHORT = {"mode": "triggered", "before_s": 3.0, "after_s": 1.0, "free_mb": 0}
 def start(made: Rig, **record: Any) -> None:
     """A daemon with a policy, and all sensors."""
     made.policy["bundle"] = str(write_policy(made.folder / "models" / "bench", "camera", 32, rounds=0))
+    made.record = {**SHORT, **record}
     settings = made.write_settings()
-    lines = [f"{key} = {value!r}".replace("'", '"') for key, value in {**SHORT, **record}.items()]
-    used_up = "[computer]\ncpu = 1.0\nmemory = 1.0\ndisk = 1.0\n"
-    settings.write_text(settings.read_text() + "\n".join(["\n[record]", *lines, used_up]))
+    settings.write_text(settings.read_text() + "[computer]\ncpu = 1.0\nmemory = 1.0\ndisk = 1.0\n")
     made.start_daemon("vlad", "--config", settings)
 
 
@@ -138,8 +136,7 @@ def test_operators_mark_begin_and_end_recordings(moving: Rig) -> None:
     assert moving.call("record", what="mark", note="it wobbles")["ok"]
     assert "mark it wobbles" in metadata(of_kind(moving, "mark"))["causes"].values()
     moving.call("record", what="start")
-    until(lambda: moving.call("status")["record"]["state"] == "recording")
-    assert moving.call("status")["record"]["ends_in_s"] is None
+    until(lambda: endless(moving.call("status")["record"]))
     time.sleep(2)
     moving.call("record", what="stop")
     assert span_s(read(of_kind(moving, "start")), "vlad/tick") > 4
@@ -157,8 +154,84 @@ def test_the_end_of_the_daemon_finishes_what_is_being_recorded(moving: Rig) -> N
     assert read(recordings(moving)[-1])["vlad/tick"]
 
 
+def endless(record: dict[str, Any]) -> bool:
+    return record["state"] == "recording" and record["ends_in_s"] is None
+
+
+# the recorder is a process of its own ---------------------------------------------------------------------
+
+
+def recorder(made: Rig) -> psutil.Process:
+    """The daemon's recorder, once it runs."""
+
+    def found() -> list[psutil.Process]:
+        return [child for child in made.daemon.children() if "vlad.record" in child.cmdline()]
+
+    (process,) = until(found)
+    return process
+
+
+def restarted(made: Rig) -> None:
+    """Start the daemon anew where one was killed."""
+    (made.folder / "notify").unlink()
+    made.start_daemon("vlad", "--config", made.folder / "vlad.toml")
+
+
+def test_it_is_nicer_than_the_daemon_and_the_first_to_go_when_memory_runs_out(moving: Rig) -> None:
+    process = recorder(moving)
+    assert process.nice() == 10
+    assert Path(f"/proc/{process.pid}/oom_score_adj").read_text() == "500\n"
+
+
+def test_a_killed_recorder_is_started_anew_and_mends_its_file_while_the_robot_goes_on(moving: Rig) -> None:
+    moving.call("record", what="start")
+    part = Path(until(lambda: moving.call("status")["record"]["file"]))
+    time.sleep(2)
+    before, killed_ns = moving.call("status"), time.time_ns()
+    recorder(moving).kill()
+    repaired = part.with_name(part.name.removesuffix(".mcap.part") + "_repaired.mcap")
+    until(repaired.exists)
+    assert killed_ns - read(repaired)["vlad/tick"][-1]["log_ns"] < 1e9
+    until(lambda: moving.call("status")["record"]["state"] == "recording")
+    after = moving.call("status")
+    assert after["record"]["problem"] == ""
+    assert after["mode"] == "active", "the robot does not notice"
+    assert after["faults"] == before["faults"] == []
+    failed = [event for event in moving.call("events", limit=100) if event["kind"] == "part_failed"]
+    assert ["the recorder ended with status -9" in event["text"] for event in failed] == [True]
+
+
+def test_of_a_daemon_that_is_killed_the_recorder_keeps_what_led_to_it(moving: Rig) -> None:
+    process = recorder(moving)
+    until(lambda: moving.call("status")["record"]["held_s"] > 2)
+    until(lambda: moving.call("status")["record"]["state"] == "waiting")
+    killed_ns = time.time_ns()
+    moving.daemon.kill()
+    moving.daemon.wait()
+    process.wait(timeout=20)
+    (path,) = recordings(moving, "*_crash_*.mcap")
+    rows = read(path)
+    assert killed_ns - rows["vlad/tick"][-1]["log_ns"] < 0.5e9
+    assert span_s(rows, "vlad/tick") > 2
+    assert rows["camera"]
+    assert recordings(moving, "*.part") == []
+
+
+def test_a_daemon_that_is_started_at_once_lets_the_old_recorder_finish(moving: Rig) -> None:
+    moving.call("record", what="start")
+    until(lambda: moving.call("status")["record"]["file"])
+    time.sleep(1)
+    moving.daemon.kill()
+    moving.daemon.wait()
+    restarted(moving)
+    until(lambda: recordings(moving) and not recordings(moving, "*.part"))
+    until(lambda: moving.call("status")["record"]["state"] == "waiting")
+    assert [path.name.split("_")[1] for path in recordings(moving)] == ["start"]
+    assert moving.call("status")["record"]["problem"] == ""
+
+
 @pytest.mark.slow
-def test_killed_at_random_it_opens_after_repair_and_has_all_but_the_last_second() -> None:
+def test_after_a_power_cut_it_opens_after_repair_and_has_all_but_the_last_second() -> None:
     with rig(SIGNALS, realtime={"lock_memory": False}) as made:
         start(made, mode="continuous")
         made.feed(FEED)
@@ -166,11 +239,12 @@ def test_killed_at_random_it_opens_after_repair_and_has_all_but_the_last_second(
             until(lambda: made.call("status")["record"]["file"])
             time.sleep(random.uniform(1.5, 3))
             part = Path(made.call("status")["record"]["file"])
+            writing = recorder(made)
             killed_ns = time.time_ns()
-            made.daemon.kill()
+            for process in (writing, made.daemon):
+                process.kill()
             made.daemon.wait()
-            (made.folder / "notify").unlink()
-            made.start_daemon("vlad", "--config", made.folder / "vlad.toml")
+            restarted(made)
             repaired = part.with_name(part.name.removesuffix(".mcap.part") + "_repaired.mcap")
             until(repaired.exists)
             rows = read(repaired)
@@ -179,31 +253,67 @@ def test_killed_at_random_it_opens_after_repair_and_has_all_but_the_last_second(
         assert len(recordings(made, "*_repaired.mcap")) == 3
 
 
-def settings(folder: Path, **record: Any) -> Settings:
-    return Settings.model_validate(
-        {
-            "robot": {"limits": folder / "robot.toml"},
-            "paths": {"run_dir": folder, "state_dir": folder},
-            "realtime": {"fifo_priority": 0},
-            "signals": {"camera": {"type": "image"}},
-            "record": record,
-        }
-    )
+# the disk -------------------------------------------------------------------------------------------------
 
 
-async def test_an_error_in_a_thread_ends_the_part_with_that_error_and_it_can_be_run_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = FakeClock()
-    events = EventLog(tmp_path / "vlad.db", clock)
-    box = BlackBox(settings(tmp_path), "test", clock, events)
+@pytest.fixture
+def disk() -> Iterator[tuple[Rig, Path]]:
+    """A rig whose recordings go to a disk of 5 MB of their own."""
+    with rig(SIGNALS, realtime={"lock_memory": False}) as made:
+        folder = made.folder / "state" / "recordings"
+        folder.mkdir(parents=True)
+        words = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(folder)]
+        if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
+            pytest.skip("mounting a small disk is not permitted here")
+        try:
+            yield made, folder
+        finally:
+            made.stop(0)
+            subprocess.run(["umount", "-l", str(folder)], check=True)
 
-    def fails() -> None:
-        raise ZeroDivisionError("a mistake")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(box._encoder, "turn", fails)
-        for _ in range(2):
-            with pytest.raises(ZeroDivisionError):
-                await box.run()
-    events.close()
+def drives(made: Rig) -> bool:
+    status = made.call("status")
+    return bool(status["mode"] == "active" and status["commands"]["mode"] == "run")
+
+
+def test_a_full_disk_ends_the_recording_with_an_alert_and_the_robot_goes_on(disk: tuple[Rig, Path]) -> None:
+    made, _ = disk
+    start(made, mode="continuous")
+    made.feed(["camera:image:30:320x240", *FEED[1:]])
+    with CommandReceiver(made.commands):
+        made.arm()
+        until(lambda: drives(made))
+        until(lambda: made.call("status")["record"]["problem"], 60)
+        status = made.call("status")
+        assert status["record"]["state"] == "failed"
+        assert "No space left" in status["record"]["problem"] or "MB are free" in status["record"]["problem"]
+        time.sleep(1)
+        assert drives(made)
+        assert made.call("status")["faults"] == []
+        told = [event for event in made.call("events", limit=200) if event["kind"] == "record"]
+        assert [event["level"] for event in told].count("WARNING") == 1
+        whole = recordings(made)
+        assert whole
+        assert all(read(path)["vlad/tick"] for path in whole)
+        for path in [*whole, *recordings(made, "*.part")]:
+            path.unlink()
+        until(lambda: made.call("status")["record"]["problem"] == "", 30)
+        assert drives(made)
+
+
+def test_a_disk_that_cannot_be_written_is_an_alert_and_the_robot_goes_on(disk: tuple[Rig, Path]) -> None:
+    made, folder = disk
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    start(made)
+    made.feed(FEED)
+    with CommandReceiver(made.commands):
+        made.arm()
+        until(lambda: drives(made))
+        made.call("record", what="mark", note="x")
+        problem = until(lambda: made.call("status")["record"]["problem"])
+        assert "Read-only file system" in problem
+        time.sleep(1)
+        assert drives(made)
+        subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
+        until(lambda: made.call("status")["record"]["problem"] == "", 30)

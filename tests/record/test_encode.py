@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.record.recordings import decode
-from vlad.clock import Tick
+from vlad.feed import FaultSeen, Turn
 from vlad.messages import (
     DATA_TYPES,
     Battery,
@@ -49,10 +49,7 @@ from vlad.messages import (
 from vlad.record import encode
 from vlad.record.encode import SampleEncoder
 from vlad.record.schemas import OWN_SCHEMAS, SIGNAL_SCHEMAS, schema
-from vlad.record.taps import Turn
-from vlad.safety.faults import active
-from vlad.safety.kernel import Verdict
-from vlad.safety.reaction import Finding
+from vlad.safety.reaction import Reaction
 
 OFFSET_NS = 1_700_000_000_000_000_000
 X, Q = (1.0, 2.0, 3.0), (0.0, 0.0, 0.0, 1.0)
@@ -152,15 +149,14 @@ def own(topic: str, content: bytes) -> dict[str, Any]:
 
 
 def test_ticks_commands_chunks_and_events_say_what_happened() -> None:
-    fault = active(Finding("signal_stale", "camera", "0.6 s old"), 1)
+    fault = FaultSeen("signal_stale", "camera", "0.6 s old", Level.DANGER, Reaction.STOP2)
     command = Command(5, 10, 60, CommandMode.RUN, Kind.TWIST, ("x", "y"), NUMBERS, 4)
-    verdict = Verdict(
-        Mode.ACTIVE, Level.DANGER, (fault,), CommandMode.RUN, Kind.TWIST, ("x", "y"), NUMBERS, 4, (), None
-    )
-    turn = Turn(10, Tick(0, 2_000_000, 1, False), verdict, command, "go")
+    turn = Turn(10, Mode.ACTIVE, Level.DANGER, False, 1, 2_000_000, "go", (fault,), "", command, 0, 0)
     tick = own("vlad/tick", encode.tick(turn, OFFSET_NS))
     assert (tick["mode"], tick["level"], tick["late_ms"], tick["missed"]) == ("active", 3, 2.0, 1)
-    assert tick["faults"][0]["id"] == "signal_stale"
+    assert tick["faults"] == [
+        {"id": "signal_stale", "subject": "camera", "detail": "0.6 s old", "level": 3, "reaction": "stop2"}
+    ]
     sent = own("vlad/command", encode.command(command, OFFSET_NS))
     assert (sent["mode"], sent["values"], sent["ttl_ms"]) == ("run", [0.5, -1.5], 60)
     made = Chunk(1, 2, 3, 50_000_000, Kind.TWIST, ("x", "y"), NUMBERS.reshape(1, 2), "go", 1, 0.25)

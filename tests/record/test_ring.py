@@ -5,10 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlad.messages import EStop, Image, Instruction, Sample
 from vlad.record.chunks import Chunk, ChunkBuilder
 from vlad.record.ring import Ring
-from vlad.record.taps import Taps
 
 S = 1_000_000_000
 
@@ -73,27 +71,3 @@ def test_memory_is_bounded_and_pictures_never_drive_out_the_rest(sizes: list[tup
     alone.begin(0)
     others = [made for made in ring.read() if not sizes[round(made.start_ns / S)][1]]
     assert times_s(others) == times_s(alone.read())
-
-
-def picture(topic: str, at_ms: float) -> Sample:
-    at_ns = round(at_ms * 1e6) + S
-    return Sample(topic, 0, at_ns, at_ns, "", Image("mono8", None))  # type: ignore[arg-type]
-
-
-def test_of_each_camera_only_so_many_pictures_a_second_are_taken() -> None:
-    taps = Taps(10)
-    for k in range(90):
-        taps.sample(picture("a", k * 1000 / 30))
-        taps.sample(picture("b", k * 1000 / 5))
-        taken = [sample.topic for sample in taps.pictures.take_all()]
-        assert taken.count("b") == 1, "slower than the rate: every one"
-    assert 58 <= taps.skipped <= 61
-
-
-def test_the_loop_never_waits_for_the_recorder_and_pictures_do_not_pile_up() -> None:
-    taps = Taps(1_000)
-    for k in range(10_000):
-        taps.sample(picture("a", k * 10))
-        taps.sample(Sample("i", 0, 0, 0, "", Instruction("x") if k % 2 else EStop(False)))
-    assert (len(taps.pictures), taps.pictures.dropped) == (16, 10_000 - 16)
-    assert (len(taps.items), taps.items.dropped) == (8_192, 10_000 - 8_192)

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from vlad.clock import Tick
-from vlad.messages import CommandMode, Kind, Level, Mode
-from vlad.record.taps import Turn
+from vlad.feed import FaultSeen, Turn
+from vlad.messages import Level, Mode
 from vlad.record.trigger import FOREVER_NS, Trigger, Wanted
-from vlad.safety.faults import active
-from vlad.safety.kernel import Verdict
-from vlad.safety.ladder import Transition
-from vlad.safety.reaction import Finding
 
 S = 1_000_000_000
 START = 100 * S
-STALE = active(Finding("signal_stale", "camera", ""), 0)
-CAUTION = active(Finding("signal_rate", "camera", ""), 0)
-VERDICT = Verdict(
-    Mode.ACTIVE, Level.SAFE, (), CommandMode.RUN, Kind.TWIST, (), np.zeros(0, np.float32), 0, (), None
-)
+STALE = FaultSeen("signal_stale", "camera", "", Level.DANGER, 2)
+CAUTION = FaultSeen("signal_rate", "camera", "", Level.CAUTION, 0)
+TURN = Turn(START, Mode.ACTIVE, Level.SAFE, False, 0, 0, "", (), "", None, 0, 0)
 
 
-def turn_at(seconds: float, stop: str = "", **changes: Any) -> Turn:
-    """One turn, so long after the start; `changes` are the verdict's."""
-    if stop:
-        changes["transitions"] = (Transition(Mode.ACTIVE, Mode.STOPPING, stop),)
-    return Turn(START + round(seconds * S), Tick(0, 0, 0, False), replace(VERDICT, **changes), None, "")
+def turn_at(seconds: float, **changes: Any) -> Turn:
+    """One turn, so long after the start."""
+    return TURN._replace(now_ns=START + round(seconds * S), **changes)
 
 
 QUIET = turn_at(0)

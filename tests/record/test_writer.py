@@ -14,9 +14,9 @@ from vlad.clock import FakeClock
 from vlad.messages import EStop, Level, Sample
 from vlad.record.encoder import Encoder
 from vlad.record.mcapfile import McapFile, Topic
+from vlad.record.orders import Order
 from vlad.record.ring import Ring
 from vlad.record.shelf import Shelf
-from vlad.record.taps import Order, Taps
 from vlad.record.trigger import Trigger
 from vlad.record.writer import Writer
 
@@ -31,11 +31,10 @@ class Box:
         self.folder = folder
         self.clock = FakeClock()
         self.told: list[tuple[Level, str]] = []
-        self.taps = Taps(10)
         self.ring = Ring(30 * S, 10**7)
         self.trigger = Trigger(30 * S, 10 * S, continuous=continuous)
         channels = {topic.name: number for number, topic in enumerate(TOPICS, 1)}
-        self.encoder = Encoder(self.taps, self.ring, self.trigger, channels, 80, self.clock)
+        self.encoder = Encoder(self.ring, self.trigger, channels, 80, self.clock)
         self.writer = Writer(
             self.ring, self.trigger, Shelf(folder, most, 0, 3600), TOPICS, {"robot": "test"},
             lambda: self.encoder.offset_ns, self.clock,
@@ -48,7 +47,7 @@ class Box:
         for _ in range(round(hz * seconds)):
             now_ns = self.clock.now_ns()
             self.sent += 1
-            self.taps.sample(Sample("button", self.sent, now_ns, now_ns, "", EStop(False)))
+            self.encoder.take(Sample("button", self.sent, now_ns, now_ns, "", EStop(False)))
             self.clock.advance(1 / hz)
             self.turn()
 
@@ -57,7 +56,7 @@ class Box:
         self.writer._try(self.writer.turn)
 
     def order(self, what: str, note: str = "") -> None:
-        self.taps.items.put(Order(what, note, self.clock.now_ns()))
+        self.trigger.obey(Order(what, note, self.clock.now_ns()))
 
     def files(self, pattern: str = "*.mcap") -> list[Path]:
         return sorted(self.folder.glob(pattern))
@@ -122,6 +121,7 @@ def test_what_a_crash_left_is_mended_at_the_start(tmp_path: Path) -> None:
     box.order("start", "me")
     box.live(20)
     (part,) = box.files("*.part")
+    box.writer._leave()
     part.write_bytes(part.read_bytes()[:-7])
     (tmp_path / "2020-01-01T00-00-00.000Z.mcap.part").write_bytes(b"\x89MCAP0")
     again = Box(tmp_path)
@@ -131,6 +131,20 @@ def test_what_a_crash_left_is_mended_at_the_start(tmp_path: Path) -> None:
     assert span_s(path) > 18
     assert "repaired" in metadata(path)
     assert [text.split(":")[0] for _, text in again.told] == [f"repaired {path.name}"]
+
+
+def test_what_another_recorder_still_writes_is_left_alone_until_that_one_is_gone(tmp_path: Path) -> None:
+    box, again = Box(tmp_path), Box(tmp_path)
+    box.order("start", "me")
+    box.live(20)
+    again.turn()
+    again.turn()
+    assert len(box.files("*.part")) == 1
+    assert again.writer.problem == ""
+    box.writer._leave()
+    again.turn()
+    (path,) = again.files("*")
+    assert path.name.endswith("_repaired.mcap")
 
 
 @pytest.fixture
@@ -181,12 +195,12 @@ def test_a_wall_clock_that_is_set_does_not_tear_a_recording_apart(tmp_path: Path
     box = Box(tmp_path)
     box.live(20)
     box.clock.jump_wall(1_000_000)
-    box.encoder._follow_clock()
+    box.encoder.turn()
     box.live(20)
     box.order("mark")
     box.live(5)
     box.clock.jump_wall(1_000_000)
-    box.encoder._follow_clock()
+    box.encoder.turn()
     box.live(10)
     (path,) = box.files()
     assert span_s(path) < 35
@@ -198,7 +212,7 @@ def test_a_recording_without_an_end_goes_on_in_a_new_file_when_the_wall_clock_is
     box = Box(tmp_path, continuous=True)
     box.live(20)
     box.clock.jump_wall(1_000_000)
-    box.encoder._follow_clock()
+    box.encoder.turn()
     box.live(20)
     box.order("stop")
     box.live(2)

@@ -587,6 +587,24 @@ def test_a_moment_of_great_doubt_slows_the_robot_down_and_does_not_stop_it():
     assert rig.modes == ["degraded", "active"]
 
 
+@pytest.mark.parametrize(("value", "faults"), [
+    (0.4, {"low_confidence"}), (9.0, {"low_confidence", "no_confidence"}),
+])  # fmt: skip
+def test_doubt_counts_for_another_half_second_and_not_before_the_robot_is_armed(value, faults):
+    rig = Rig()
+    make, rig.wanted = rig.make_step, [0.0, 0.0]
+    rig.make_step = lambda values: replace(make(values), doubts=(Doubt("disagreement", value, 0.3, 0.5),))
+    rig.tick(20)
+    assert rig.ids() == set()
+    assert rig.kernel.arm(rig.sense()) == ()
+    rig.tick(20)
+    rig.make_step = make
+    rig.tick(49)
+    assert rig.ids() == faults
+    rig.tick()
+    assert rig.ids() == set()
+
+
 def test_steps_for_another_robot_are_not_followed():
     rig = Rig().driving()
     _step(rig, lambda step: replace(step, names=("linear_x", "angular_x")))

@@ -185,8 +185,10 @@ def test_every_field_comes_in_the_order_of_the_axes():
 def test_positions_are_needed_to_know_where_an_arm_with_a_description_is(tmp_path):
     workspace = {"urdf": tmp_path / "arm.urdf", "tip": "hand", "box": {"min": (0, 0, 0), "max": (1, 1, 1)}}
     data = JointState(("j0", "j1"), velocity=np.zeros(2, np.float32))
-    assert read(data, Feedback(arm(Kind.JOINT_VELOCITY))).problem == ""
-    assert read(data, Feedback(arm(Kind.JOINT_VELOCITY, workspace=workspace))).problem == "has no positions"
+    free = {"axes": {name: {"velocity": 1.0, "acceleration": 4.0} for name in data.names}}
+    assert read(data, Feedback(arm(Kind.JOINT_VELOCITY, **free))).problem == ""
+    described = arm(Kind.JOINT_VELOCITY, workspace=workspace, **free)
+    assert read(data, Feedback(described)).problem == "has no positions"
 
 
 @pytest.mark.parametrize("twist", [(1e300, 0.0), (0.0, -1e300), (np.nan, 0.0), (0.0, np.inf)])

@@ -529,6 +529,34 @@ def test_rest_is_believed_only_after_a_while():
         assert rig.tick().mode == "stopping"
 
 
+def test_a_robot_that_moves_again_while_it_is_held_is_stopped_again_and_harder():
+    rig = Rig().driving()
+    rig.kernel.stop("SIGTERM")
+    assert rig.tick(200).mode == "stopped"
+    rig.obeys = False
+    rig.velocity[0] = 0.3
+    assert list(dict.fromkeys(rig.tick().command_mode for _ in range(150))) == ["hold", "stop1", "stop0"]
+    assert rig.causes[-1] == "not at rest any more; stop: SIGTERM"
+
+
+def test_a_robot_that_is_held_must_be_known_to_rest():
+    rig = Rig().driving()
+    rig.kernel.stop("SIGTERM")
+    rig.tick(200)
+    rig.silent.add("odometry")
+    assert list(dict.fromkeys(rig.tick().command_mode for _ in range(150))) == ["hold", "stop1"]
+
+
+def test_a_robot_that_was_nudged_while_it_is_held_rests_again():
+    rig = Rig().driving()
+    rig.kernel.stop("SIGTERM")
+    rig.tick(200)
+    rig.velocity[0] = 0.1
+    assert {rig.tick().command_mode for _ in range(50)} == {"hold"}
+    assert rig.modes == ["stopping", "stopped", "stopping", "stopped"]
+    assert rig.ids() == set()
+
+
 # Emergency stop
 
 

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.safety.rig import arm, rover
+from vlad.messages import Kind
 from vlad.robot import Robot
 from vlad.safety.motion import Limits
 
@@ -41,6 +42,14 @@ def test_joint_positions_need_limits_and_a_measured_start():
         arm(feedback="")
     with pytest.raises(ValidationError, match="missing for linear_x"):
         arm(axes={"linear_x": AXIS})
+
+
+def test_velocities_need_a_measured_position_only_where_it_is_limited():
+    with pytest.raises(ValidationError, match="where the joints are measured"):
+        arm(Kind.JOINT_VELOCITY, feedback="")
+    with pytest.raises(ValidationError, match="feedback is missing"):
+        arm(Kind.JOINT_VELOCITY, feedback="", axes={"j0": JOINT, "j1": AXIS})
+    assert arm(Kind.JOINT_VELOCITY, feedback="", axes={"j0": AXIS}).feedback == ""
 
 
 JOINT = {"velocity": 1.0, "acceleration": 4.0, "lower": -1.0, "upper": 1.5}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.safety.signal_rig import SignalRig
-from vlad.messages import CommandAck, CommandMode, Deadman, EStop
+from vlad.messages import CommandAck, CommandMode, Deadman, EStop, Level
 
 
 def faults(rig):
@@ -169,6 +169,17 @@ def test_a_lost_policy_holds_the_robot_until_it_is_back():
     assert rig.tick(60).mode == "active"
 
 
+def test_a_policy_that_drives_in_place_of_another_is_told_and_drives_on_at_full_speed():
+    rig = SignalRig().driving(0.6, 0.0)
+    rig.inputs["fallback"] = "calm/1 drives: out of memory"
+    verdict = rig.tick(50)
+    assert [(fault.fault.id, fault.detail) for fault in verdict.faults] == [
+        ("policy_fallback", "calm/1 drives: out of memory")
+    ]
+    assert (verdict.mode, verdict.level) == ("active", Level.WARNING)
+    assert verdict.values[0] == pytest.approx(0.6)
+
+
 def test_a_deadman_switch_holds_the_robot_while_it_is_released_and_refuses_no_arming():
     rig = SignalRig()
     rig.data["teleop"] = Deadman(False)
@@ -195,3 +206,11 @@ def test_a_deadman_switch_that_says_nothing_of_sense_counts_as_released(said):
     rig.tick(3)
     assert ("deadman_released", "teleop") in faults(rig)
     assert rig.verdict.mode == "stopping"
+
+
+def test_a_deadman_switch_that_was_held_and_fell_silent_counts_as_released():
+    rig = SignalRig({"teleop": {"required": False, "max_age_s": 0.2}}).driving()
+    rig.silent.add("teleop")
+    assert rig.tick(20).mode == "active"
+    assert rig.tick().mode == "stopping"
+    assert faults(rig) == [("deadman_released", "teleop")]

@@ -13,6 +13,8 @@ from vlad.safety.motion import Feedback, Limits, Past, turning
 from vlad.safety.reaction import Reaction
 from vlad.safety.stop import Brake, StopPlan
 
+WHEEL = {"velocity": 1.0, "acceleration": 4.0}
+
 
 def sample(data, stamp_s: float = 1.0) -> Sample:
     return Sample("feedback", 1, round(stamp_s * S), round(stamp_s * S), "base_link", data)
@@ -90,11 +92,20 @@ def test_a_state_that_lacks_what_is_needed_says_what(state, problem):
     assert motion.position is None
 
 
-def test_velocities_alone_are_enough_for_a_velocity_command():
+def test_velocities_alone_are_enough_for_a_velocity_command_without_limits_of_position():
+    wheels = arm(Kind.JOINT_VELOCITY, axes={"j0": WHEEL, "j1": WHEEL})
     state = JointState(("j0", "j1"), None, floats(0.1, 0.2))
-    motion = Feedback(arm(Kind.JOINT_VELOCITY)).read(sample(state))
+    motion = Feedback(wheels).read(sample(state))
     assert motion.velocity == pytest.approx([0.1, 0.2])
-    assert Feedback(arm(Kind.JOINT_VELOCITY)).read(sample(JointState(("j0", "j1")))).problem
+    assert Feedback(wheels).read(sample(JointState(("j0", "j1")))).problem
+    for kind in (Kind.JOINT_VELOCITY, Kind.JOINT_POSITION, Kind.JOINT_DELTA):
+        assert Feedback(arm(kind)).read(sample(state)).problem == "has no positions"
+
+
+def test_limits_of_position_of_one_joint_are_enough_to_need_positions():
+    robot = arm(Kind.JOINT_VELOCITY, axes={"j0": WHEEL, "j1": WHEEL | {"lower": -1.0, "upper": 1.0}})
+    state = JointState(("j0", "j1"), None, floats(0.1, 0.2))
+    assert Feedback(robot).read(sample(state)).problem == "has no positions"
 
 
 def test_velocity_is_the_difference_of_positions_where_the_driver_sends_none():

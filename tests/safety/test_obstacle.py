@@ -237,6 +237,16 @@ def test_a_beam_that_says_nothing_is_something_near(unknown):
     assert seen.free_m(-0.5, 0.0) == 8
 
 
+@pytest.mark.parametrize("unknown", [nan, -inf, 0.0, -1.0])
+def test_a_beam_that_says_nothing_is_near_whatever_the_shortest_range(unknown):
+    ranges = np.full(360, inf)
+    ranges[180] = unknown
+    seen = surroundings(scan(ranges, range_min=0.0))
+    assert seen.free_m(0.5, 0.0) == 0
+    assert seen.free_m(-0.5, 0.0) == 8
+    assert surroundings(scan(unknown, range_min=0.0)).free_m(-0.5, 0.0) == 0
+
+
 @pytest.mark.parametrize("nothing", [inf, 8.1])
 def test_a_beam_that_hit_nothing_is_free_as_far_as_the_laser_sees(nothing):
     assert surroundings(scan(nothing)).free_m(0.5, 0.0) == 8

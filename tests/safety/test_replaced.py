@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.safety.rig import Rig, rover, settings
+from tests.safety.rig import ROVER_SIGNALS, Rig, odometry, rover, settings
+from tests.safety.signal_rig import SignalRig
 from vlad.messages import CommandMode, Mode
 
 
@@ -92,6 +93,39 @@ def test_what_is_known_of_backups_is_found_in_the_same_place() -> None:
     replace(rig)
     assert rig.kernel.sources.topics is topics
     assert rig.kernel.sources.estimates is estimates
+
+
+def test_a_backup_that_is_none_any_more_stands_in_for_nothing() -> None:
+    spare = {**ROVER_SIGNALS["odometry"], "required": False}
+    backed = {**ROVER_SIGNALS["odometry"], "backups": ["odometry_2"]}
+    rig = Rig(set_up=settings({**ROVER_SIGNALS, "odometry": backed, "odometry_2": spare}))
+    rig.data["odometry_2"] = odometry()
+    rig.tick(10)
+    rig.silent = {"odometry"}
+    rig.tick(20)
+    assert rig.ids() == {"signal_replaced"}
+    rig.kernel = rig.kernel.replaced(rig.robot, settings({**ROVER_SIGNALS, "odometry_2": spare}))
+    rig.tick()
+    assert rig.ids() == {"signal_stale"}
+    assert {refusal.subject for refusal in rig.kernel.arm(rig.sense())} == {"odometry"}
+
+
+def test_an_estimate_of_the_last_moment_before_stands_for_nothing() -> None:
+    imu = {"type": "imu", "max_age_s": 0.1}
+    imus = {"imu": imu, "imu_b": {**imu, "required": False}}
+    rig = SignalRig({**imus, "imu": {**imu, "estimate_s": 0.5}})
+    rig.data["imu_b"] = rig.data["imu"]
+    rig.armed()
+    rig.silent = {"imu"}
+    rig.tick(15)
+    rig.kernel.disarm("test")
+    while rig.tick().mode is not Mode.DISARMED:
+        pass
+    assert rig.kernel.replaceable
+    assert list(rig.kernel.sources.estimates) == ["imu"]
+    rig.kernel = rig.kernel.replaced(rig.robot, SignalRig(imus).settings)
+    rig.tick()
+    assert rig.ids() == {"signal_stale"}
 
 
 def test_time_and_the_task_go_on() -> None:

@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from tests.record.recordings import metadata, read
 from tests.systemd.machine import Machine, missing
 from tools.benchmarks.rig import write_policy
 from vlad.driver import CommandReceiver
@@ -259,6 +260,56 @@ def test_the_journal_can_be_asked_for_a_fault_and_its_signal(moving) -> None:
     events = machine.call("events", limit=1000, kinds=["fault"])
     assert entry["SEQ"] in [str(event["id"]) for event in events]
     assert entry["SIGNAL"] == next(e["data"]["subject"] for e in events if str(e["id"]) == entry["SEQ"])
+
+
+# it records -----------------------------------------------------------------------------------------------
+
+
+def recordings(machine: Machine, pattern: str = "*.mcap") -> list[Path]:
+    return sorted((machine.root / "var/lib/vlad/recordings").glob(pattern))
+
+
+def begin_to_record(machine: Machine) -> None:
+    machine.wait(lambda: machine.call("record", what="start")["ok"], "a recorder")
+    machine.wait(lambda: machine.call("status")["record"]["file"], "a recording")
+    machine.run("sleep", "2")
+
+
+def test_a_stop_finishes_the_recording_and_the_robots_coming_to_rest_is_in_it(moving) -> None:
+    machine, _ = moving
+    begin_to_record(machine)
+    machine.run("systemctl", "stop", "vlad")
+    assert machine.property("Result") == "success"
+    assert recordings(machine, "*.part") == []
+    rows = read(recordings(machine)[-1])
+    modes = [row["mode"] for row in rows["vlad/tick"]]
+    assert "active" in modes
+    assert modes[-1] in ("disarmed", "stopped")
+    assert rows["camera"]
+
+
+def test_a_frozen_daemon_leaves_a_whole_recording_and_is_there_again(moving) -> None:
+    machine, _ = moving
+    begin_to_record(machine)
+    frozen_ns = time.time_ns()
+    machine.run("systemctl", "kill", "--kill-who=main", "--signal=STOP", "vlad")
+    machine.wait(lambda: restarted(machine), "the restart")
+    machine.wait(lambda: not recordings(machine, "*.part"), "the end of the recording")
+    path = recordings(machine)[-1]
+    assert "crash vlad is gone" in metadata(path)["causes"].values()
+    assert frozen_ns - read(path)["vlad/tick"][-1]["log_ns"] < 1e9
+    machine.wait(lambda: machine.call("status")["record"]["state"] == "waiting", "a new recorder")
+
+
+def test_a_killed_recorder_is_started_anew_and_the_daemon_goes_on(vlad: Machine) -> None:
+    vlad.wait(lambda: vlad.call("status")["record"]["state"] == "waiting", "a recorder")
+    before = vlad.property("MainPID")
+    assert vlad.property("OOMPolicy") == "continue"
+    (recorder,) = vlad.run("pgrep", "-f", "vlad.record").stdout.split()
+    vlad.run("kill", "-KILL", recorder)
+    vlad.wait(lambda: vlad.call("status")["record"]["state"] != "waiting", "its end")
+    vlad.wait(lambda: vlad.call("status")["record"]["state"] == "waiting", "another")
+    assert vlad.property("MainPID") == before
 
 
 # it is fenced in ------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ SHORT = {
     "overhead": ["--pairs", "1", "--seconds", "1"],
     "policy": ["--runs", "20", "--models", "onnx", "openvino", "export"],
     "ingest": ["--seconds", "2"],
-    "record_kill": ["--kills", "1"],
+    "record_kill": ["--kills", "3"],
     "remote": ["--trials", "2", "--questions", "10"],
     "safety_tick": ["--ticks", "200"],
     "soak": ["--minutes", "0.1", "--messages", "600"],

@@ -11,13 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tools.lerobot.dataset import Dataset
-from vlad.clock import Tick
+from vlad.feed import Turn
 from vlad.messages import Command, CommandMode, Image, JointState, Kind, Level, Mode, Sample
 from vlad.record.chunks import ChunkBuilder
 from vlad.record.encode import SampleEncoder, command, tick
 from vlad.record.mcapfile import McapFile, Topic
-from vlad.record.taps import Turn
-from vlad.safety.kernel import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 JOINTS = ("a", "b")
@@ -29,7 +27,6 @@ TOPICS = [
 ]
 HZ, SECONDS = 50, 6.0
 WALL_NS = 1_700_000_000_000_000_000
-NOTHING = np.zeros(0, np.float32)
 
 
 def mode_at(time_s: float) -> Mode:
@@ -53,10 +50,8 @@ def record(path: Path) -> None:
         mode = mode_at(time_s)
         values = position(time_s + 10)
         sent = Command(k, at_ns, 60, CommandMode.RUN, Kind.JOINT_POSITION, JOINTS, values, 0)
-        verdict = Verdict(
-            mode, Level.SAFE, (), CommandMode.RUN, Kind.JOINT_POSITION, JOINTS, NOTHING, 0, (), None
-        )
-        turn = Turn(at_ns, Tick(0, 0, 0, False), verdict, sent, "first" if time_s < 2.8 else "second")
+        task = "first" if time_s < 2.8 else "second"
+        turn = Turn(at_ns, mode, Level.SAFE, False, 0, 0, task, (), "", sent, 0, 0)
         pixels = np.full((49, 64, 3), 40 * int(time_s), np.uint8)
         samples = (Image("rgb8", pixels), JointState(JOINTS, position=position(time_s)))
         messages = [encoder.encode(Sample("", k, at_ns, at_ns, "", data), WALL_NS) for data in samples]

@@ -1,13 +1,15 @@
 """SIGKILL while everything is recorded, at random: does each recording open, and what of it is missing.
 
-The daemon records continuously what other processes send it. It is killed, started anew, mends what it
-finds, and each file is read by the mcap library. Missing is the time between the kill and the last message of
-that topic whose last message is the oldest.
+The daemon's recorder records continuously what other processes send. In turn the daemon is killed, which the
+recorder survives for a moment; the recorder, which the daemon starts anew; and both at once, as by a power
+cut. Each file is read by the mcap library. Missing is the time between the kill and the last message of that
+topic whose last message is the oldest.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import time
 from pathlib import Path
@@ -27,6 +29,8 @@ _SIGNALS: dict[str, dict[str, Any]] = {
     "laser": {"type": "laser_scan", "required": False},
 }
 _FEED = ["camera:image:30:640x480", "joints:joint_state:100", "odometry:odometry:100", "laser:laser_scan:10"]
+_RECORD = {"mode": "continuous", "free_mb": 0}
+_VICTIMS = ("daemon", "recorder", "both")
 _LIMIT_S = 1.0
 _LEAST_S, _MOST_S = 1.5, 4.0
 _PATIENCE_S = 30.0
@@ -38,31 +42,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Report:
     rng = random.Random(1)
-    missing_s: list[float] = []
-    opened = 0
-    with rig(_SIGNALS, realtime={"lock_memory": False}) as bench:
+    missing_s: dict[str, list[float]] = {victim: [] for victim in _VICTIMS}
+    with rig(_SIGNALS, realtime={"lock_memory": False}, record=_RECORD) as bench:
         bench.policy["bundle"] = str(write_policy(bench.folder / "models" / "bench", "camera", 32, rounds=0))
         settings = bench.write_settings()
-        settings.write_text(settings.read_text() + '\n[record]\nmode = "continuous"\nfree_mb = 0\n')
         bench.start_daemon("vlad", "--config", settings)
         bench.feed(_FEED)
-        for _ in range(arguments.kills):
+        for number in range(arguments.kills):
+            victim = _VICTIMS[number % len(_VICTIMS)]
             part = _recording(bench)
             time.sleep(rng.uniform(_LEAST_S, _MOST_S))
             killed_ns = time.time_ns()
-            bench.daemon.kill()
-            bench.daemon.wait()
-            (bench.folder / "notify").unlink()
-            bench.start_daemon("vlad", "--config", settings)
-            last_ns = _last_ns(part.with_name(part.name.removesuffix(".mcap.part") + "_repaired.mcap"))
-            opened += last_ns is not None
-            missing_s.append((killed_ns - last_ns) / 1e9 if last_ns is not None else float("inf"))
-    results = {"kills": len(missing_s), "opened": opened, "missing": percentiles(np.array(missing_s), "s")}
+            _kill(bench, victim)
+            if victim != "recorder":
+                bench.daemon.wait()
+                (bench.folder / "notify").unlink()
+                bench.start_daemon("vlad", "--config", settings)
+            last_ns = _last_ns(part)
+            missing_s[victim].append((killed_ns - last_ns) / 1e9 if last_ns is not None else math.inf)
+    every = [missing for found in missing_s.values() for missing in found]
+    opened = sum(map(math.isfinite, every))
+    results = {
+        "kills": len(every),
+        "opened": opened,
+        **{
+            f"missing_{victim}": percentiles(np.array(found), "s")
+            for victim, found in missing_s.items()
+            if found
+        },
+    }
     targets = [
-        at_least(f"opened after repair, of {len(missing_s)}", opened, len(missing_s)),
-        at_most("missing before the kill, the most [s]", round(max(missing_s), 3), _LIMIT_S),
+        at_least(f"opened after repair, of {len(every)}", opened, len(every)),
+        at_most("missing before the kill, the most [s]", round(max(every), 3), _LIMIT_S),
     ]
     return Report("record-kill", machine(), results, targets)
+
+
+def _kill(bench: Rig, victim: str) -> None:
+    recorder = [child for child in bench.daemon.children() if "vlad.record" in child.cmdline()]
+    for process in {"daemon": [bench.daemon], "recorder": recorder}.get(victim, [*recorder, bench.daemon]):
+        process.kill()
 
 
 def _recording(bench: Rig) -> Path:
@@ -75,14 +94,17 @@ def _recording(bench: Rig) -> Path:
     raise SystemExit(f"nothing is being recorded: {bench.call('status')['record']}")
 
 
-def _last_ns(path: Path) -> int | None:
+def _last_ns(part: Path) -> int | None:
     """When the last message was recorded of whichever of these topics ends first; None: it does not open."""
+    moment = part.name.removesuffix(".mcap.part")
     end_s = time.monotonic() + _PATIENCE_S
-    while not path.exists() and time.monotonic() < end_s:
+    while not (found := list(part.parent.glob(f"{moment}*.mcap"))) and time.monotonic() < end_s:
         time.sleep(0.05)
+    if not found:
+        return None
     newest: dict[str, int] = {}
     try:
-        with path.open("rb") as file:
+        with found[0].open("rb") as file:
             for _, channel, message in make_reader(file, validate_crcs=True).iter_messages():
                 newest[channel.topic] = message.log_time
     except (OSError, McapError, ValueError):

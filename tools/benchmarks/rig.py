@@ -126,6 +126,7 @@ class Rig:
     signals: dict[str, dict[str, Any]]
     policy: dict[str, Any] = field(default_factory=dict)
     realtime: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=lambda: {"mode": "off"})
     guard: bool = False
     """A guard runs beside the daemon, which needs it."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -158,6 +159,7 @@ class Rig:
             "signals": self.signals,
             "policy": self.policy,
             "guard": {"required": self.guard},
+            "record": self.record,
         }
         path.write_text(write_toml(values))
         return path
@@ -221,10 +223,11 @@ def rig(
     policy: dict[str, Any] | None = None,
     realtime: dict[str, Any] | None = None,
     guard: bool = False,
+    record: dict[str, Any] | None = None,
 ) -> Iterator[Rig]:
     """A rig in a folder of its own, with everything stopped and removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="vlad-bench-"))
-    made = Rig(folder, signals, policy or {}, realtime or {}, guard)
+    made = Rig(folder, signals, policy or {}, realtime or {}, record or {"mode": "off"}, guard)
     try:
         yield made
     finally:

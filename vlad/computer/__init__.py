@@ -24,7 +24,7 @@ _CLOSE_TIMEOUT_S = 1.0
 
 
 class ComputerMonitor:
-    """`newest` has what the safety tick judges; the first comes after about a second."""
+    """`newest` has what the safety tick judges, `measured` all there is; they come after about a second."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class ComputerMonitor:
         up. `on_measured` gets everything, in this thread.
         """
         self.newest: Latest[Computer] = Latest()
+        self.measured: Latest[Measured] = Latest()
         self._disk = disk
         self._clock = clock
         self._period_s = period_s
@@ -69,4 +70,5 @@ class ComputerMonitor:
                 clock=timekeeping(),
             )
             self.newest.put(measured.for_the_kernel())
+            self.measured.put(measured)
             self._on_measured(measured)

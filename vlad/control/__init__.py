@@ -27,7 +27,7 @@ from vlad.jsontext import to_json
 from vlad.messages import Level
 from vlad.policy.bundle import BundleRefused
 from vlad.record.events import EventLog
-from vlad.record.taps import RecordError
+from vlad.record.orders import RecordError
 
 log = logging.getLogger(__name__)
 

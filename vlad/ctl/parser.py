@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import vlad
+from vlad.ctl.times import moment
 
 _EPILOG = """\
 exit status:
@@ -68,6 +69,18 @@ def _looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     events.add_argument("--follow", action="store_true", help="go on with what happens from now on")
     events.add_argument("--kind", action="append", default=[], help="only this kind; may be given again")
     _model(_add(commands, "model", "model", "look at the policies that are installed, and let one drive"))
+
+    _report(_add(commands, "report", "report", "write what happened as one HTML file, with plots"))
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    age = "an age (24h, 7d, 4w) or a local time (2026-11-14, 2026-11-14T08:30)"
+    parser.add_argument("--since", type=moment, default="7d", metavar="TIME", help=f"{age}; %(default)s")
+    parser.add_argument("--until", type=moment, default="now", metavar="TIME", help="%(default)s")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="vlad-report-DATE.html")
+    parser.add_argument(
+        "--state-dir", type=Path, metavar="DIR", help="state folder, where the daemon is down or elsewhere"
+    )
 
 
 def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 from vlad.ctl.health_view import health_line
 from vlad.ctl.output import clean
 from vlad.ctl.stand_ins import stand_ins
+from vlad.health.words import duration
 
 _LEVEL_STYLES = {
     "SAFE": "green",
@@ -37,13 +38,14 @@ _GUARD_SILENT_S = 0.15
 Row = Mapping[str, Any]
 
 
-def status_view(status: Row) -> RenderableType:
-    """All of a status report."""
+def status_view(status: Row, live: Sequence[RenderableType] = ()) -> RenderableType:
+    """All of a status report, and in the midst of it what else is to be seen where it is live."""
     parts: list[RenderableType] = [_headline(status)]
     if status.get("faults"):
         parts += [_heading("faults"), fault_view(status["faults"])]
     if reasons := _only_refusals(status):
         parts += [_heading("cannot be armed, because"), fault_view(reasons)]
+    parts += live
     if signals := status.get("signals"):
         parts += [_heading("signals"), signal_view(signals)]
     if unknown := status.get("unknown_topics"):
@@ -185,6 +187,8 @@ def _facts(status: Row) -> Table:
         table.add_row("computer", _computer(computer))
     if health := status.get("health"):
         table.add_row("health", health_line(health))
+    if operation := status.get("operation"):
+        table.add_row("operation", _operation(operation))
     if record := status.get("record"):
         table.add_row("record", _record(record))
     realtime = status.get("realtime") or {}
@@ -265,11 +269,28 @@ def _guard(guard: Row) -> Text:
 
 def _computer(computer: Row) -> Text:
     """What is measured of it."""
-    parts = (("cpu", "cpu"), ("memory", "memory"), ("gpu_memory", "gpu memory"), ("disk", "disk"))
+    parts = (
+        ("cpu", "cpu"), ("memory", "memory"), ("gpu", "gpu"), ("gpu_memory", "gpu memory"), ("disk", "disk"),
+    )  # fmt: skip
     used = [f"{name} {computer[key]:.0%}" for key, name in parts if computer.get(key) is not None]
     if computer.get("celsius") is not None:
         used.append(f"{computer['celsius']:.0f} degrees")
+    if computer.get("watts") is not None:
+        used.append(f"{computer['watts']:.0f} W")
     return Text(", ".join(used) or "-")
+
+
+def _operation(counted: Row) -> Text:
+    """What the robot did since the first start."""
+    armed_s, done, failed = (counted.get(name) or 0 for name in ("armed_s", "tasks_done", "tasks_failed"))
+    told = [f"{duration(counted.get('uptime_s') or 0)}, armed {duration(armed_s)}"]
+    if (distance_m := counted.get("distance_m") or 0) >= 1:
+        told.append(f"{distance_m:,.0f} m")
+    if done + failed:
+        told.append(f"{done:,.0f} of {done + failed:,.0f} tasks done")
+    told.append(f"{counted.get('interventions') or 0:,.0f} interventions")
+    told.append(f"{counted.get('errors') or 0:,.0f} faults from DANGER up")
+    return Text(", ".join(told))
 
 
 def _record(record: Row) -> Text:

@@ -24,7 +24,19 @@ Values = Iterable[tuple[tuple[str, ...], float | None]]
 """The labels' values, and the value; None: not known."""
 
 _NS_PER_S = 1e9
-_BYTES_PER_MB = 1e6
+_LIFETIME = {
+    "uptime_s": ("uptime_seconds", "How long vlad ran"),
+    "armed_s": ("armed_seconds", "How long the robot was armed"),
+    "moving_s": ("moving_seconds", "How long it moved"),
+    "distance_m": ("distance_meters", "How far a base went"),
+    "tasks": ("tasks", "Instructions"),
+    "tasks_done": ("tasks_done", "Instructions that were carried out"),
+    "tasks_failed": ("tasks_failed", "Instructions that were not"),
+    "interventions": ("interventions", "How often a person stopped the armed robot"),
+    "starts": ("starts", "Starts of vlad"),
+    "clean_ends": ("clean_ends", "Starts of vlad that ended in order"),
+}
+"""Of what is remembered since the first start, by its name in vlad/operation.py: our name, and what it is."""
 
 
 class _Answer(Collector):
@@ -34,7 +46,18 @@ class _Answer(Collector):
         self._answer = answer
 
     def collect(self) -> Iterator[Metric]:
-        for part in (_daemon, _safety, _tick, _signals, _policy, _parts, _health, _computer, _storage):
+        for part in (
+            _daemon,
+            _safety,
+            _tick,
+            _signals,
+            _policy,
+            _parts,
+            _health,
+            _computer,
+            _storage,
+            _lifetime,
+        ):
             yield from part(self._answer)
 
 
@@ -275,3 +298,9 @@ def _storage(answer: Row) -> Iterator[Metric]:
     text = "What the black box had no room for."
     dropped = {"message": storage["record_dropped"], "picture": storage["pictures_dropped"]}
     yield _counters("vlad_record_dropped_total", text, ("what",), _each(dropped))
+
+
+def _lifetime(answer: Row) -> Iterator[Metric]:
+    counted = answer["operation"]
+    for key, (name, text) in _LIFETIME.items():
+        yield _counter(f"vlad_lifetime_{name}_total", f"{text}, since the first start.", counted.get(key, 0))

@@ -24,6 +24,7 @@ from vlad.feed.items import (
     TICK,
     Event,
     Item,
+    Turn,
     chunk_of,
     turn_of,
 )
@@ -42,12 +43,15 @@ class FeedReader:
     """What the daemon feeds, decoded. It finds a daemon that is started later, too.
 
     `rows` and `pictures` count what came of each sort, `bad` what of it makes no sense, as that of a daemon
-    of another version.
+    of another version. `lost` are rows that were sent and never came, for a reader of all rows; `behind` is
+    how many pictures more were sent than came, in the eyes of a reader of all pictures: those under way too.
     """
 
     def __init__(self, run_dir: Path, topics: Sequence[str] = ("",)) -> None:
         """`topics`: "feed" is all but pictures, "sensor/camera" the pictures of `camera`, "" everything."""
-        self.rows = self.pictures = self.bad = 0
+        self.rows = self.pictures = self.bad = self.lost = self.behind = 0
+        self._missing: int | None = None
+        self._shown = 0
         self._context: zmq.Context[Socket] = zmq.Context()
         self._feed = self._subscribed(run_dir / FEED_SOCKET, topics, FEED_QUEUE)
         self._show = self._subscribed(run_dir / PICTURES_SOCKET, topics, PICTURE_QUEUE)
@@ -70,14 +74,15 @@ class FeedReader:
             if (frames := _received(self._feed)) is None:
                 break
             for row in self._unpacked(frames):
-                self.rows += 1
                 self._understand(row, offset_ns, items)
+                self.rows += 1
         for _ in range(_AT_ONCE):
             if (frames := _received(self._show)) is None:
                 break
             self.pictures += 1
             received_ns = int.from_bytes(b"".join(frames[1:2]), "little")
             self._understand([SENSOR, frames[0][len(PICTURE) :], received_ns, *frames[2:]], offset_ns, items)
+        self.behind = self._shown - self.pictures
         return items
 
     def _unpacked(self, frames: list[Buffer]) -> list[Any]:
@@ -90,9 +95,21 @@ class FeedReader:
 
     def _understand(self, row: Any, offset_ns: int, items: list[Item]) -> None:
         try:
-            items.append(_item(row, offset_ns))
+            item = _item(row, offset_ns)
         except _NONSENSE:
             self.bad += 1
+            return
+        if isinstance(item, Turn):
+            self._compare(item)
+        items.append(item)
+
+    def _compare(self, turn: Turn) -> None:
+        """With what the daemon has sent until then; what it had sent before the first of them is no loss."""
+        missing = turn.fed - self.rows
+        if self._missing is None or missing < self._missing:
+            self._missing = missing
+        self.lost = missing - self._missing
+        self._shown = turn.shown
 
     def _subscribed(self, path: Path, topics: Sequence[str], most: int) -> Socket:
         socket = self._context.socket(zmq.SUB)

@@ -59,6 +59,7 @@ class Figures:
     tick: TickFigures
     events_dropped: int
     storage_problem: str
+    storage_lost: str
     parts: Mapping[str, PartFigures]
     signals: Mapping[str, SignalFigures]
     settings: Mapping[str, SignalSettings]
@@ -76,6 +77,7 @@ def gather(daemon: Daemon) -> Figures:
         tick=TickFigures(counts.count, counts.missed, counts.late_5ms),
         events_dropped=daemon.events.dropped,
         storage_problem=daemon.events.problem or daemon.latch.problem or daemon.blackbox.problem,
+        storage_lost=daemon.events.lost,
         parts={part.name: PartFigures(part.state, part.restarts, part.error) for part in daemon.parts},
         signals={topic: _signal(daemon, topic, now_ns) for topic in daemon.ingest.latest},
         settings=daemon.kernel.settings.signals,

@@ -19,6 +19,8 @@ _MISSED, _LATE = (0.001, 0.01, 0.05), (0.01, 0.05, 0.2)
 _RESTARTS, _DROPPED = (0.5, 2.0, 5.0), (0.5, 10.0, 100.0)
 _WRONG = (0.5, 0.75, 1.0)
 """For what is 1 when it is wrong: no score left, DANGER."""
+_LOST = (0.5, 0.75, 2.0)
+"""For what was lost, and goes on as it should: WARNING."""
 _LATE_INFERENCES = (0.05, 0.2, 0.5)
 _TOO_FEW, _GAPS, _REFUSED = (0.2, 0.5, 0.9), (0.02, 0.1, 0.3), (0.01, 0.1, 0.5)
 _STALE = (1.0, 2.0, 5.0)
@@ -70,6 +72,11 @@ class DaemonParts:
         dropped = self._grown("storage", "dropped", _MINUTE_S, figures.stamp_ns, figures.events_dropped)
         problem = figures.storage_problem
         yield Reading("stored", float(bool(problem)), problem, _WRONG, action)
+        lost = figures.storage_lost
+        mend = (
+            "Is the disk sound (smartctl)? Keep the corrupt file if you miss what is in it, else remove it."
+        )
+        yield Reading("lost", float(bool(lost)), lost, _LOST, mend)
         yield Reading("dropped", dropped, _told(dropped, "events dropped in a minute"), _DROPPED, action)
 
     def _part(self, name: str, part: PartFigures, figures: Figures) -> Iterator[Reading]:

@@ -1,4 +1,4 @@
-"""What the taps hand over, as the bytes of recorded messages. Runs in the recorder's own thread."""
+"""What the daemon feeds, as the bytes of recorded messages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vlad.feed import Turn
 from vlad.jsontext import to_json
 from vlad.messages import (
     Battery,
@@ -43,7 +44,7 @@ from vlad.messages import (
 )
 from vlad.record.protobuf import block, double, fixed32, natural, text, texts, time
 from vlad.record.schemas import FLOAT32
-from vlad.record.taps import Turn
+from vlad.safety.reaction import Reaction
 
 _NS_PER_S = 1_000_000_000
 _MM_PER_M = 1000.0
@@ -54,24 +55,23 @@ _LOG_LEVELS = {Level.SAFE: 2, Level.CAUTION: 3, Level.WARNING: 3, Level.DANGER: 
 
 def tick(turn: Turn, wall_ns: int) -> bytes:
     """A vlad.Tick of that wall-clock time."""
-    tick, verdict = turn.tick, turn.verdict
     return _json(
         wall_ns,
-        mode=verdict.mode.value,
-        level=int(verdict.level),
-        early=tick.early,
-        missed=tick.missed,
-        late_ms=tick.late_ns / 1e6,
+        mode=turn.mode.value,
+        level=int(turn.level),
+        early=turn.early,
+        missed=turn.missed,
+        late_ms=turn.late_ns / 1e6,
         task=turn.task,
         faults=[
             {
-                "id": active.fault.id,
-                "subject": active.subject,
-                "detail": active.detail,
-                "level": int(active.fault.level),
-                "reaction": str(active.fault.reaction),
+                "id": seen.id,
+                "subject": seen.subject,
+                "detail": seen.detail,
+                "level": int(seen.level),
+                "reaction": str(Reaction(seen.reaction)),
             }
-            for active in verdict.faults
+            for seen in turn.faults
         ],
     )
 

@@ -1,44 +1,35 @@
-"""The recorder's first thread: takes what the taps hold, encodes it, and fills the ring."""
+"""The recorder's first half: encodes what the daemon feeds, fills the ring, and sees what triggers."""
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Mapping
 
 from vlad.clock import NS_PER_S, Clock
-from vlad.messages import Chunk, Sample
+from vlad.feed import Event, Item, Turn
+from vlad.messages import Chunk, CompressedImage, Image, PointCloud, Sample
 from vlad.record import encode
 from vlad.record.chunks import ChunkBuilder
 from vlad.record.encode import SampleEncoder
 from vlad.record.ring import Ring
 from vlad.record.schemas import CHUNK_TOPIC, COMMAND_TOPIC, EVENT_TOPIC, TICK_TOPIC
-from vlad.record.taps import Event, Item, Order, Taps, Turn
 from vlad.record.trigger import FOREVER_NS, Trigger
 
 log = logging.getLogger(__name__)
 
-_PERIOD_S = 0.05
-"""Often enough that pictures do not wait, seldom enough that waking up costs next to nothing."""
-_PORTION, _BREATH_S = 32, 0.0005
-"""Python's lock is held for so many messages at a stretch, then the loop is let in."""
 _CHUNK_NS = NS_PER_S // 4
 _CHUNK_BYTES = 1024 * 1024
 _JUMP_NS = NS_PER_S
+_WRITTEN_NS = NS_PER_S
+"""So long after its end a recording is surely finished."""
+_PICTURES = (Image, CompressedImage, PointCloud)
 
 
 class Encoder:
-    """`run` goes on until `stopping`. It also feeds the trigger, so that the loop need not."""
+    """`take` each item, and call `turn` every few dozen milliseconds; at the end `close`."""
 
     def __init__(
-        self,
-        taps: Taps,
-        ring: Ring,
-        trigger: Trigger,
-        channels: Mapping[str, int],
-        jpeg_quality: int,
-        clock: Clock,
+        self, ring: Ring, trigger: Trigger, channels: Mapping[str, int], jpeg_quality: int, clock: Clock
     ) -> None:
         self.messages = 0
         self.failed = 0
@@ -46,7 +37,6 @@ class Encoder:
         self.error = ""
         self.offset_ns = clock.wall_ns() - clock.now_ns()
         """From CLOCK_MONOTONIC to the wall clock, as it was when the ring began."""
-        self._taps = taps
         self._ring = ring
         self._trigger = trigger
         self._channels = channels
@@ -56,43 +46,31 @@ class Encoder:
         self._opened_ns = {False: 0, True: 0}
         self._sequence = 0
 
-    def run(self, stopping: threading.Event) -> None:
-        """Encode what comes; at the end all that is left."""
-        while not stopping.wait(_PERIOD_S):
-            self.turn()
-            self._follow_clock()
-        self.turn()
-        for pictures in self._builders:
-            self._close(pictures=pictures)
-
-    def turn(self) -> None:
-        """Encode what is waiting, and hand over chunks that are old or large enough."""
-        items = self._taps.items.take_all()
-        for start in range(0, len(items), _PORTION):
-            for item in items[start : start + _PORTION]:
-                self._take(item)
-            if len(items) > _PORTION:
-                time.sleep(_BREATH_S)
-        while (picture := self._taps.pictures.take()) is not None:
-            self._sample(picture, pictures=True)
-        now_ns = self._clock.now_ns()
-        for pictures, opened_ns in self._opened_ns.items():
-            if now_ns - opened_ns >= _CHUNK_NS:
-                self._close(pictures=pictures)
-
-    def _take(self, item: Item) -> None:
+    def take(self, item: Item) -> None:
+        """One thing that the daemon fed."""
         match item:
             case Sample():
-                self._sample(item, pictures=False)
+                self._sample(item)
             case Turn():
                 self._turn(item)
             case Chunk():
                 data = encode.chunk(item, self.offset_ns)
                 self._add(CHUNK_TOPIC, item.seq, item.ready_ns, item.stamp_ns, data)
-            case Order():
-                self._obey(item)
             case _:
                 self._event(item)
+
+    def turn(self) -> None:
+        """Hand over chunks that are old enough, and follow the wall clock."""
+        now_ns = self._clock.now_ns()
+        for pictures, opened_ns in self._opened_ns.items():
+            if now_ns - opened_ns >= _CHUNK_NS:
+                self._hand_over(pictures=pictures)
+        self._follow_clock()
+
+    def close(self) -> None:
+        """Hand over all that is left."""
+        for pictures in self._builders:
+            self._hand_over(pictures=pictures)
 
     def _turn(self, turn: Turn) -> None:
         self._trigger.turn(turn)
@@ -107,15 +85,7 @@ class Encoder:
         at_ns = event["monotonic_ns"]
         self._add(EVENT_TOPIC, event["id"], at_ns, at_ns, encode.event(event, at_ns + self.offset_ns))
 
-    def _obey(self, order: Order) -> None:
-        if order.what == "stop":
-            self._trigger.stop(order.now_ns)
-        elif order.what == "start":
-            self._trigger.start(order.text, order.now_ns)
-        else:
-            self._trigger.call(order.what, order.text, order.now_ns)
-
-    def _sample(self, sample: Sample, *, pictures: bool) -> None:
+    def _sample(self, sample: Sample) -> None:
         try:
             data = self._samples.encode(sample, self.offset_ns)
         except ValueError as error:
@@ -124,6 +94,7 @@ class Encoder:
                 self.error = str(error)
                 log.warning("the recorder leaves out pictures of %s: %s", sample.topic, error)
             return
+        pictures = isinstance(sample.data, _PICTURES)
         self._add(sample.topic, sample.seq, sample.received_ns, sample.stamp_ns, data, pictures=pictures)
 
     def _add(
@@ -136,9 +107,9 @@ class Encoder:
         builder.add(self._channels[topic], sequence, log_ns + offset_ns, stamp_ns + offset_ns, data)
         self.messages += 1
         if builder.size > _CHUNK_BYTES:
-            self._close(pictures=pictures)
+            self._hand_over(pictures=pictures)
 
-    def _close(self, *, pictures: bool) -> None:
+    def _hand_over(self, *, pictures: bool) -> None:
         if (chunk := self._builders[pictures].take()) is not None:
             self._ring.add(chunk, pictures=pictures)
 
@@ -153,9 +124,8 @@ class Encoder:
         if abs(offset_ns - self.offset_ns) <= _JUMP_NS:
             return
         endless = wanted is not None and wanted.until_ns == FOREVER_NS
-        if endless or wanted is None or now_ns > wanted.until_ns:
-            for pictures in self._builders:
-                self._close(pictures=pictures)
+        if endless or wanted is None or now_ns > wanted.until_ns + _WRITTEN_NS:
+            self.close()
             if not endless:
                 self._ring.clear()
             self.offset_ns = offset_ns

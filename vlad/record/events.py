@@ -1,8 +1,8 @@
 """The event log: what happened, when, how bad it was and who did it, for people and for later.
 
 `put` is called from the safety tick, so it costs a queue entry and one system call. A thread of its own
-writes to SQLite. A disk that is full, read-only or slow is logged and waited for; a corrupt database is moved
-aside. Neither ever reaches the caller.
+writes to SQLite, and what is counted and measured with it. A disk that is full, read-only or slow is logged
+and waited for; a corrupt database is moved aside. Neither ever reaches the caller.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vlad.clock import Clock
 from vlad.messages import Level
 from vlad.queues import DropOldest
-from vlad.record.store import Record, Store, read
+from vlad.record.history import Minute, newest_events
+from vlad.record.store import Entry, Record, Store, Totals, is_corrupt
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +41,22 @@ class EventLog:
         """`tell` is called with each event too, by the writer's thread: it may take its time."""
         self.problem = ""
         """Why events are not reaching the disk just now; empty: they are."""
+        self.lost = ""
+        """That a corrupt database was moved aside since the start, and where to; empty: none was."""
         self._path = path
         self._clock = clock
         self._tell = tell
         self._store = Store(path)
-        self._waiting: DropOldest[Record] = DropOldest(_WAITING)
+        self._waiting: DropOldest[Entry] = DropOldest(_WAITING)
         self._recent: deque[Record] = deque(maxlen=_RECENT)
         self._subscribers: list[Subscriber] = []
         self._seq = 0
         self._base = 0
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC)
         self._closing = threading.Event()
+        self._doubted = False
         self._stored([])
+        self._doubted = True
         self._writer = threading.Thread(target=self._run, name="events", daemon=True)
         self._writer.start()
 
@@ -59,6 +64,11 @@ class EventLog:
     def dropped(self) -> int:
         """Events that never reached the disk because too many were waiting for it."""
         return self._waiting.dropped
+
+    @property
+    def before(self) -> Mapping[str, float]:
+        """What earlier processes counted, as far as it could be read."""
+        return self._store.before or {}
 
     def put(self, kind: str, level: Level, text: str, **data: Any) -> None:
         """Note that something happened. Never blocks, never fails. `data` holds plain values for machines."""
@@ -73,6 +83,14 @@ class EventLog:
             event = self._event(record)
             for subscriber in tuple(self._subscribers):
                 subscriber(event)
+
+    def keep(self, *entries: Minute | Totals) -> None:
+        """Have these stored too. Never blocks, never fails."""
+        if self._closing.is_set():
+            return
+        for entry in entries:
+            self._waiting.put(entry)
+        os.eventfd_write(self._wakeup, 1)
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Have `callback` called by `put` with each new event; the returned function ends that."""
@@ -90,9 +108,10 @@ class EventLog:
                 event = self._event(record)
                 events[event["id"]] = event
         try:
-            events |= {event["id"]: event for event in read(self._path, limit, since_id, kinds)}
+            events |= {event["id"]: event for event in newest_events(self._path, limit, since_id, kinds)}
         except sqlite3.Error as error:
             log.debug("%s: cannot be read (%s); showing what is in memory", self._path, error)
+            self._doubt(error)
         chosen = sorted(key for key in events if key > since_id)
         return [events[key] for key in chosen[-limit:]] if limit > 0 else []
 
@@ -119,10 +138,16 @@ class EventLog:
             "data": record.data,
         }
 
+    def _doubt(self, error: sqlite3.Error) -> None:
+        """Have the writer look at all of a database in which a reader met something corrupt."""
+        if is_corrupt(error) and not self._closing.is_set():
+            self._doubted = True
+            os.eventfd_write(self._wakeup, 1)
+
     # the writer thread ------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        pending: list[Record] = []
+        pending: list[Entry] = []
         while True:
             closing = self._closing.is_set()
             if len(pending) < _WAITING:
@@ -137,16 +162,17 @@ class EventLog:
             else:
                 os.eventfd_read(self._wakeup)
 
-    def _taken(self) -> list[Record]:
-        records = self._waiting.take_all()
+    def _taken(self) -> list[Entry]:
+        entries = self._waiting.take_all()
         if self._tell is not None:
-            for record in records:
-                self._tell(self._event(record))
-        return records
+            for entry in entries:
+                if isinstance(entry, Record):
+                    self._tell(self._event(entry))
+        return entries
 
-    def _stored(self, records: list[Record]) -> bool:
+    def _stored(self, entries: list[Entry]) -> bool:
         try:
-            self._store_all(records)
+            self._store_all(entries)
         except (sqlite3.Error, OSError) as error:
             self._report(error)
             return False
@@ -155,16 +181,22 @@ class EventLog:
             self.problem = ""
         return True
 
-    def _store_all(self, records: list[Record]) -> None:
+    def _store_all(self, entries: list[Entry]) -> None:
         for attempt in range(2):
             try:
                 self._base = max(self._base, self._store.open())
-                self._store.write([(self._base + record.seq, record) for record in records])
+                if self._doubted:
+                    self._store.check(thoroughly=True)
+                    self._doubted = False
+                self._store.write(self._base, entries)
+                if any(isinstance(entry, Minute) for entry in entries):
+                    self._store.check(thoroughly=False)
                 return
             except sqlite3.Error as error:
                 if not self._store.mend(error) or attempt:
                     raise
-                log.error("%s: is corrupt (%s); moved aside to %s.corrupt", self._path, error, self._path)
+                self.lost = f"{self._path} was corrupt ({error}) and is now {self._path}.corrupt"
+                log.error("%s; what was in it is not in the new one. Is the disk sound?", self.lost)
 
     def _report(self, error: Exception) -> None:
         problem = f"{self._path}: events cannot be stored ({error}) and are kept in memory"

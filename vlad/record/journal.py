@@ -21,25 +21,25 @@ class Journal:
         self._clock = clock
         self._acting: dict[tuple[str, str], ActiveFault] = {}
 
-    def keep(self, verdict: Verdict) -> None:
-        """Write down what is new in it."""
-        if verdict.faults or self._acting:
-            self._compare(verdict.faults)
+    def keep(self, verdict: Verdict) -> tuple[ActiveFault, ...]:
+        """Write down what is new in it; the faults that are."""
+        began = self._compare(verdict.faults) if verdict.faults or self._acting else ()
         for change in verdict.transitions:
             self._mode(change, verdict.level)
+        return began
 
-    def _compare(self, faults: tuple[ActiveFault, ...]) -> None:
+    def _compare(self, faults: tuple[ActiveFault, ...]) -> tuple[ActiveFault, ...]:
         before = self._acting
         self._acting = {(fault.fault.id, fault.subject): fault for fault in faults}
-        for key, fault in self._acting.items():
-            if key not in before:
-                row = fault.fault
-                self.raised[row.id] += 1
-                self._events.put(
-                    "fault", row.level, describe(fault),
-                    fault=row.id, subject=fault.subject, detail=fault.detail, severity=fault.severity,
-                    reaction=str(row.reaction), hint=row.hint,
-                )  # fmt: skip
+        began = tuple(fault for key, fault in self._acting.items() if key not in before)
+        for fault in began:
+            row = fault.fault
+            self.raised[row.id] += 1
+            self._events.put(
+                "fault", row.level, describe(fault),
+                fault=row.id, subject=fault.subject, detail=fault.detail, severity=fault.severity,
+                reaction=str(row.reaction), hint=row.hint,
+            )  # fmt: skip
         now_ns = self._clock.now_ns()
         for (name, subject), fault in before.items():
             if (name, subject) not in self._acting:
@@ -48,6 +48,7 @@ class Journal:
                     "fault_over", Level.SAFE, f"over: {name}: {subject} after {lasted_s:g} s",
                     fault=name, subject=subject, lasted_s=lasted_s,
                 )  # fmt: skip
+        return began
 
     def _mode(self, change: Transition, level: Level) -> None:
         self._events.put(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from vlad.feed import Turn
 from vlad.messages import Level, Mode
-from vlad.record.taps import Turn
+from vlad.record.orders import Order
 from vlad.safety.ladder import ARMED, MOVING
 
 FOREVER_NS = 2**62
@@ -16,7 +17,7 @@ _SETTLE_NS = 10_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """`kind` is stop, fault, caution, mark, start or continuous; `at_ns` is CLOCK_MONOTONIC."""
+    """`kind` is stop, fault, caution, crash, mark, start or continuous; `at_ns` is CLOCK_MONOTONIC."""
 
     kind: str
     detail: str
@@ -52,21 +53,16 @@ class Trigger:
 
         Faults of the first seconds are no news before the robot is armed: its drivers are not there yet.
         """
-        verdict = turn.verdict
         if self._settled_ns is None:
             self._settled_ns = turn.now_ns + _SETTLE_NS
-        serious = frozenset(
-            (active.fault.id, active.subject)
-            for active in verdict.faults
-            if active.fault.level >= Level.DANGER
-        )
-        if turn.now_ns >= self._settled_ns or verdict.mode in ARMED:
+        serious = frozenset((seen.id, seen.subject) for seen in turn.faults if seen.level >= Level.DANGER)
+        if turn.now_ns >= self._settled_ns or turn.mode in ARMED:
             for fault, subject in sorted(serious - self._faults):
                 self.call("fault", f"{fault} {subject}", turn.now_ns)
         self._faults = serious
-        if stop := turn.stop:
-            self.call("stop", stop, turn.now_ns)
-        if verdict.level >= Level.CAUTION and verdict.mode in _IN_MOTION:
+        if turn.stop:
+            self.call("stop", turn.stop, turn.now_ns)
+        if turn.level >= Level.CAUTION and turn.mode in _IN_MOTION:
             self._caution(turn)
 
     def call(self, kind: str, detail: str, now_ns: int) -> None:
@@ -78,6 +74,15 @@ class Trigger:
         else:
             causes = (*wanted.causes, cause)[-_MOST_CAUSES:]
             self.wanted = replace(wanted, until_ns=max(wanted.until_ns, until_ns), causes=causes)
+
+    def obey(self, order: Order) -> None:
+        """What an operator wants: mark, start or stop."""
+        if order.what == "stop":
+            self.stop(order.now_ns)
+        elif order.what == "start":
+            self.start(order.text, order.now_ns)
+        else:
+            self.call(order.what, order.text, order.now_ns)
 
     def start(self, who: str, now_ns: int) -> None:
         """Record until `stop`."""
@@ -93,7 +98,7 @@ class Trigger:
     def _caution(self, turn: Turn) -> None:
         wanted = self.wanted
         if wanted is None or turn.now_ns >= wanted.until_ns:
-            first = next(iter(turn.verdict.faults), None)
-            self.call("caution", f"{first.fault.id} {first.subject}" if first else "", turn.now_ns)
+            first = next(iter(turn.faults), None)
+            self.call("caution", f"{first.id} {first.subject}" if first else "", turn.now_ns)
         elif wanted.until_ns < turn.now_ns + self._after_ns:
             self.wanted = replace(wanted, until_ns=turn.now_ns + self._after_ns)

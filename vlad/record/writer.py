@@ -1,8 +1,9 @@
-"""The recorder's second thread: brings what is wanted from the ring to the disk. It alone touches files."""
+"""The recorder's second half: brings what is wanted from the ring to the disk. It alone touches files."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import threading
 from collections.abc import Callable
@@ -28,7 +29,6 @@ _LINGER_NS = NS_PER_S // 2
 _MOST_BYTES = 256 * 1024 * 1024
 _LONGEST_NS = 600 * NS_PER_S
 """A recording that goes on beyond either continues in a new file."""
-_ENCODED_S = 2.0
 
 Tell = Callable[[Level, str, str], None]
 """Level, text and file of what the event log should know; safe from any thread."""
@@ -68,13 +68,10 @@ class Writer:
         self._file_offset_ns = 0
         self._began_ns = self._since_ns = self._synced_ns = self._checked_ns = self._retry_ns = 0
 
-    def run(self, stopping: threading.Event, encoded: threading.Event) -> None:
-        """Write what is wanted; at the end what the encoder has left, once it says so with `encoded`."""
-        self._leave()
-        self._untidy = True
+    def run(self, stopping: threading.Event) -> None:
+        """Write what is wanted; at the end, when the ring has all that it ever will, finish the file."""
         while not stopping.wait(_PERIOD_S):
             self._try(self.turn)
-        encoded.wait(_ENCODED_S)
         self._try(self.turn)
         self._try(self._finish)
 
@@ -107,7 +104,9 @@ class Writer:
         self._shelf.make_room()
         self._file_offset_ns = offset_ns = self._offset_ns()
         self.path = self._shelf.new(self._clock.wall_ns())
-        self._file = McapFile(self.path.open("xb", buffering=0))
+        file = self.path.open("xb", buffering=0)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._file = McapFile(file)
         cause = wanted.causes[-1]
         about = {
             **self._about,
@@ -161,16 +160,25 @@ class Writer:
         """Mend what a crash or a full disk left unfinished, and see whether there is room."""
         folder = self._shelf.folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._untidy = False
         for recording in self._shelf.recordings():
             if not recording.whole and recording.path != self.path:
                 self._mend(recording.path)
         self._shelf.make_room()
-        self._untidy = False
         if self.problem:
             self.problem = ""
             self._tell(Level.SAFE, f"{folder}: recordings can be stored again", str(folder))
 
     def _mend(self, part: Path) -> None:
+        """Unless the recorder of a daemon that was killed is still at it: then look again."""
+        try:
+            with part.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._mend_own(part)
+        except (BlockingIOError, FileNotFoundError):
+            self._untidy = True
+
+    def _mend_own(self, part: Path) -> None:
         messages = repair(part)
         if not messages:
             part.unlink()

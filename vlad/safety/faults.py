@@ -47,7 +47,7 @@ _JOINTS = (
     Fault(
         "position_limit", "A joint is measured beyond its limits `lower, upper`.",
         DANGER, STOP2, DISARM,
-        "Move the joint back by hand or with the robot's own controller, then arm again.",
+        "`vladctl disarm`, move the joint back by hand or with the robot's own controller, then arm again.",
     ),
     Fault(
         "position_soft", "A joint is within `soft_margin` of its limits.",
@@ -134,12 +134,12 @@ _SPACE = (
     Fault(
         "workspace", "The end effector is outside its workspace, or cannot stop inside.",
         DANGER, STOP2, DISARM,
-        "Move it back with the robot's own controller, then arm again.",
+        "`vladctl disarm`, move it back with the robot's own controller, then arm again.",
     ),
     Fault(
         "keep_out", "The end effector is in a zone it must keep out of, or cannot stop before it.",
         DANGER, STOP2, DISARM,
-        "Move it out with the robot's own controller, then arm again.",
+        "`vladctl disarm`, move it out with the robot's own controller, then arm again.",
     ),
     Fault(
         "obstacle", "The robot cannot come to rest before what is in its way.",

@@ -123,6 +123,8 @@ class Kernel:
         fresh._last_ns, fresh._task = self._last_ns, self._task
         fresh._commanded, fresh._agreed_ns = self._commanded, self._agreed_ns
         fresh.sources.topics, fresh.sources.estimates = self.sources.topics, self.sources.estimates
+        fresh.sources.topics.clear()  # who stands in is for the new settings to say
+        fresh.sources.estimates.clear()
         return fresh
 
     def admit(self, chunk: Chunk, now_ns: int) -> bool:

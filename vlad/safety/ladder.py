@@ -1,10 +1,11 @@
 """The modes and the ways between them: a pure state machine.
 
-    BOOT -> DISARMED -> (arm) ACTIVE <-> DEGRADED -> STOPPING -> STOPPED        any -> ESTOP
+    BOOT -> DISARMED -> (arm) ACTIVE <-> DEGRADED -> STOPPING <-> STOPPED        any -> ESTOP
 
 `arm` and `reset` are acts of a person and are not steps of this ladder: the kernel makes them between two
-judgements. By itself the ladder only goes down, with one exception: a stop whose causes all cleared by
-themselves, and that nobody asked for, leads back to ACTIVE.
+judgements. By itself the ladder only goes down, with two exceptions: a stop whose causes all cleared by
+themselves, and that nobody asked for, leads back to ACTIVE; and a robot that is not known to rest any more is
+stopped anew, so that a standstill is watched like a stop (the safe operating stop of IEC 61800-5-2).
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def next_mode(mode: Mode, facts: Facts) -> tuple[Mode, str]:
             cause = stop_cause(facts)
             return (Mode.STOPPING, cause) if cause is not None else _going(facts)
         case _:
-            return _stopped(mode, facts)
+            return _stopped(facts)
 
 
 def _going(facts: Facts) -> tuple[Mode, str]:
@@ -85,12 +86,12 @@ def _going(facts: Facts) -> tuple[Mode, str]:
     return Mode.ACTIVE, "the faults cleared"
 
 
-def _stopped(mode: Mode, facts: Facts) -> tuple[Mode, str]:
+def _stopped(facts: Facts) -> tuple[Mode, str]:
     cause = stop_cause(facts)
     if cause is None:
         return _going(facts)
-    if mode is Mode.STOPPING and not facts.at_rest:
-        return mode, ""
+    if not facts.at_rest:
+        return Mode.STOPPING, f"not at rest any more; {cause}"
     if facts.disarm is not None:
         return Mode.DISARMED, f"disarm: {facts.disarm}"
     return Mode.STOPPED, f"at rest; {cause}"

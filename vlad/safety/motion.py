@@ -101,7 +101,8 @@ class Feedback:
         self._twist = [TWIST_AXES.index(name) for name in self._names if robot.command is Kind.TWIST]
         """Where in a twist each axis is."""
         arm = robot.workspace is not None and robot.workspace.urdf is not None
-        self._needs_position = arm or robot.command in (Kind.JOINT_POSITION, Kind.JOINT_DELTA)
+        bounded = any(axis.lower is not None for axis in robot.axes.values())
+        self._needs_position = arm or bounded
         self._sample: Sample | None = None
         self._motion = Motion()
         self._seen_names: tuple[str, ...] | None = None

@@ -31,6 +31,8 @@ _FASTEST = 1.5
 """No base that is not stopped already is faster than this many times its velocity limit."""
 _SEAM_RAD = 1e-6
 """Sectors that meet with rounding errors meet."""
+_TOUCHING_M = 0.001
+"""Where a beam that says nothing is taken to end at least: a point at 0 would lie in no direction."""
 _EMPTY: Vector = np.zeros(0)
 
 
@@ -80,7 +82,8 @@ class Scan:
 
     def _place(self, scan: LaserScan) -> None:
         ranges = scan.ranges.astype(np.float64)
-        ranges[~(ranges >= scan.range_min)] = scan.range_min
+        nearest_m = max(scan.range_min, _TOUCHING_M)
+        ranges[~(ranges >= nearest_m)] = nearest_m
         near = ranges <= min(scan.range_max, self._enough_m)
         self.distance = ranges[near]
         self.x = self.distance * self._cos[near]

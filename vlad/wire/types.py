@@ -163,8 +163,8 @@ def _decode_power(header: Header, _: Buffer) -> Power:
 
 def _decode_temperature(header: Header, _: Buffer) -> Temperature:
     celsius = header.get("celsius")
-    if type(celsius) is not dict:
-        raise BadMessage(Reason.MALFORMED, "celsius is not a map")
+    if type(celsius) is not dict or not set(map(type, celsius)) <= {str}:
+        raise BadMessage(Reason.MALFORMED, "celsius is not a map of texts")
     return Temperature({part: number_of(celsius, part) for part in celsius})
 
 

@@ -12,7 +12,9 @@ _SCRIPT = """\
 # Completion for bash: source <(vladctl completion bash)
 _vladctl() {{
     local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" command="" i
-    case "$before" in --run-dir|--config) COMPREPLY=($(compgen -f -- "$word")); return ;; esac
+    case "$before" in
+        --run-dir|--config|--state-dir|--output) COMPREPLY=($(compgen -f -- "$word")); return ;;
+    esac
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${{COMP_WORDS[i]}}" in
             --run-dir) ((i++)) ;;

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
 from typing import Any
 
-from rich.text import Text
-
 from vlad.ctl.client import Client, connect
-from vlad.ctl.output import Output, clean
-from vlad.ctl.view import level_style
+from vlad.ctl.event_view import event_line
+from vlad.ctl.output import Output
 
 
 def run(arguments: argparse.Namespace, out: Output) -> int:
@@ -45,12 +42,3 @@ def _tell(event: dict[str, Any], out: Output) -> None:
         out.record(event)
     else:
         out.line(event_line(event))
-
-
-def event_line(event: dict[str, Any]) -> Text:
-    """When, how bad, what kind, what."""
-    when = datetime.fromtimestamp(event["wall_ns"] / 1e9).astimezone()
-    text = Text(f"{when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03d} ", style="dim")
-    text.append(f"{clean(event['level']):9} ", style=level_style(event["level"]))
-    text.append(f"{clean(event['kind'])}: ", style="bold")
-    return text.append(clean(event["text"]), style="default")

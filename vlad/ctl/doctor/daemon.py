@@ -74,7 +74,8 @@ def _record(status: Row) -> Iterator[Finding]:
     """Whether the black box reaches its disk, and keeps up."""
     record = status["record"]
     if record["problem"]:
-        yield Finding("problem", "recordings", record["problem"], "free space there, or make it writable")
+        mend = "free space there, or make it writable; why a recorder ends is in the log"
+        yield Finding("problem", "recordings", record["problem"], mend)
     left_out = record["dropped"] + record["pictures_dropped"] + record["chunks_lost"]
     if left_out:
         what = f"{left_out:,} messages, pictures or chunks were left out: this computer or its disk is slow"

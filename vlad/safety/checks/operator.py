@@ -22,6 +22,6 @@ def estop(view: View) -> Iterator[Finding]:
 def deadman(view: View) -> Iterator[Finding]:
     """Not held, or not known to be held."""
     for topic in view.rules.deadmen:
-        sample = view.inputs.samples.get(topic)
+        sample = view.fresh(topic)
         if sample is None or not (isinstance(sample.data, Deadman) and sample.data.held):
             yield Finding("deadman_released", topic, "not held")
