@@ -2,8 +2,8 @@
 
 The simulated rover is armed, driven, stopped and disarmed, its settings are read anew, recordings are marked,
 an e-stop is pressed and reset, status and events are asked for, pages are opened and closed, all the time.
-Memory is that of all processes of the daemon together: what a line through its last three quarters rises by.
-Open files are the fewest at any moment of the last quarter, beside those of the second.
+Memory is what a line through the last three quarters of the time rises by, open files are the fewest at any
+moment of the last quarter, beside those of the second; of all processes of the daemon that grew, together.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def run(arguments: argparse.Namespace) -> Report:
             samples, messages_hz = _soak(bench, operator, arguments.minutes * 60)
         status = bench.call("status")
     grown = {name: _growth(samples, name) for name in samples[-1][1]}
-    together = {key: sum(row[key] for row in grown.values()) for key in ("memory_mb", "descriptors")}
+    together = {
+        key: sum(max(0.0, row[key]) for row in grown.values()) for key in ("memory_mb", "descriptors")
+    }
     restarts = {name: part["restarts"] for name, part in status["parts"].items() if part["restarts"]}
     results = {
         "small_messages_a_second": round(messages_hz),
