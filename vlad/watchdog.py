@@ -164,7 +164,8 @@ class Watchdog:
             counts.early += 1
         else:
             requests = {f.fault.request for f in verdict.faults if f.fault.request is not None}
-            ids = tuple(f.fault.id for f in verdict.faults)
+            # Not of a generator: a tuple that is cut to size leaves memory in one of Python's free lists.
+            ids = tuple([f.fault.id for f in verdict.faults])
             self.writer.heartbeat(verdict.mode, verdict.level, ids, tuple(sorted(requests)))
             counts.count += 1
             counts.missed += tick.missed

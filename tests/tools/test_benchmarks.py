@@ -20,11 +20,13 @@ SHORT = {
     "kill": ["--kill", "1", "--freeze", "1", "--gil", "1"],
     "latency": ["--seconds", "2", "--presses", "3"],
     "page": ["--seconds", "1", "--presses", "2", "--browsers", "2"],
+    "overhead": ["--pairs", "1", "--seconds", "1"],
     "policy": ["--runs", "20", "--models", "onnx", "openvino", "export"],
     "ingest": ["--seconds", "2"],
     "record_kill": ["--kills", "3"],
     "remote": ["--trials", "2", "--questions", "10"],
     "safety_tick": ["--ticks", "200"],
+    "soak": ["--minutes", "0.1", "--messages", "600"],
     "swap": ["--swaps", "1"],
     "start": ["--starts", "1", "--seconds", "1"],
 }

@@ -54,6 +54,8 @@ class Actions(Protocol):
 
     def status(self) -> Row: ...
 
+    def metrics(self) -> Row: ...
+
     def arm(self, who: str) -> list[Row]:
         """Empty: armed. Else the faults that forbid it."""
         ...
@@ -111,6 +113,7 @@ class Control:
         self._clients: dict[asyncio.Task[None], Session] = {}
         self._methods: dict[str, Callable[[Session, Row], Awaitable[Any]]] = {
             "status": self._status,
+            "metrics": self._metrics,
             "events": self._events,
             "models": self._models,
             "model": self._model,
@@ -216,6 +219,9 @@ class Control:
 
     async def _status(self, client: Session, params: Row) -> Row:
         return self._actions.status()
+
+    async def _metrics(self, client: Session, params: Row) -> Row:
+        return self._actions.metrics()
 
     async def _models(self, client: Session, params: Row) -> list[Row]:
         return await self._actions.models()
