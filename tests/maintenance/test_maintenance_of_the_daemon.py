@@ -108,9 +108,15 @@ def test_what_the_health_check_finds_is_what_the_doctor_finds() -> None:
         start(made)
         found = json.loads(vladctl(made, "maintenance", "run", "health_check", "--json").stdout)
         doctor = json.loads(vladctl(made, "doctor", "--config", made.folder / "vlad.toml", "--json").stdout)
-        bad = {(row["topic"], row["mend"]) for row in doctor["findings"] if row["state"] == "problem"}
+        bad = _lasting(doctor["findings"])
         assert bad
-        assert {(row["topic"], row["mend"]) for row in found["rows"] if row["state"] == "problem"} == bad
+        assert _lasting(found["rows"]) == bad
+
+
+def _lasting(rows: list[dict[str, str]]) -> set[tuple[str, str]]:
+    """Problems; without alerts, which come and go with the load of the machine under test."""
+    bad = [row for row in rows if row["state"] == "problem" and row["topic"] != "health"]
+    return {(row["topic"], row["mend"]) for row in bad}
 
 
 def test_an_unknown_task_is_refused_with_those_that_there_are() -> None:
@@ -118,7 +124,9 @@ def test_an_unknown_task_is_refused_with_those_that_there_are() -> None:
         start(made)
         done = vladctl(made, "maintenance", "run", "nothing")
         assert done.returncode == 1
-        assert "use one of backup, clean_up, health_check" in " ".join(done.stderr.split())
+        assert "use one of backup, calibration_check, clean_up, hardware_check" in " ".join(
+            done.stderr.split()
+        )
 
 
 def test_a_daemon_with_a_history_that_lost_everything_gets_it_back(tmp_path: Path) -> None:
