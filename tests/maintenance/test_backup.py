@@ -251,10 +251,8 @@ def test_over_ssh_it_asks_no_questions_and_takes_any_path(
     far.mkdir()
     ssh.parent.mkdir()
     ssh.write_text(
-        "#!/bin/sh\n"
-        'while [ "${1#-}" != "$1" ]; do echo "$2" >>"$0.options"; shift 2; done\n'
-        "shift\n"
-        'exec sh -c "$*"\n'
+        '#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do echo "$2" >>"$0.options"; shift 2; done\n'
+        'shift\nexec sh -c "$*"\n'
     )
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
