@@ -12,6 +12,7 @@ from typing import Any
 from vlad.clock import SystemClock
 from vlad.config import Settings
 from vlad.control import Control
+from vlad.maintenance.scheduler import MaintenanceError
 from vlad.messages import Level
 from vlad.policy.bundle import BundleRefused
 from vlad.record.events import EventLog
@@ -44,6 +45,7 @@ class FakeActions:
         self.bundles: list[Row] = []
         self.files: list[Row] = []
         self.recording_off = False
+        self.upkeep: Row = {"running": None, "ordered": [], "problem": "", "tasks": {}}
         self.report: Row | None = None
         self.status_calls = 0
         self.reloaded: Row = {"applied": [], "waiting": [], "restart": [], "problems": []}
@@ -100,6 +102,15 @@ class FakeActions:
     async def rollback(self, who: str) -> Row:
         self.done.append(("rollback", who))
         return {"bundle": "demo 0", "chunks": 0, "latency_p50_ms": None}
+
+    def maintenance(self) -> Row:
+        return self.upkeep
+
+    def maintain(self, name: str, params: Row, who: str) -> bool:
+        if name not in self.upkeep["tasks"]:
+            raise MaintenanceError(f"there is no task {name!r}")
+        self.done.append(("maintain", who, name, str(params)))
+        return self.upkeep["tasks"][name]["only_disarmed"]
 
     async def recordings(self) -> list[Row]:
         return self.files

@@ -93,6 +93,19 @@ async def test_a_refused_arm_says_every_reason(tmp_path: Path, actions: FakeActi
         assert (await client.ask("reset"))["result"]["refusals"] == actions.refusals
 
 
+async def test_a_maintenance_task_is_run_by_hand_or_refused(tmp_path: Path, actions: FakeActions) -> None:
+    actions.upkeep["tasks"] = {"vacuum": {"only_disarmed": True}}
+    async with serving(tmp_path, actions) as path, connected(path) as client:
+        assert (await client.ask("maintenance"))["result"] == actions.upkeep
+        answer = await client.ask("maintain", name="vacuum", params={"deep": True})
+        assert answer["result"] == {"ok": True, "name": "vacuum", "waits": True}
+        assert (await client.ask("maintain", name="nothing"))["error"]["code"] == "refused"
+        for wrong in ({}, {"name": 1}, {"name": "vacuum", "params": []}):
+            assert (await client.ask("maintain", **wrong))["error"]["code"] == "bad_request"
+    ((act, _, *rest),) = actions.done
+    assert (act, *rest) == ("maintain", "vacuum", "{'deep': True}")
+
+
 async def test_a_robot_that_takes_no_instruction_refuses_a_task(tmp_path: Path, actions: FakeActions) -> None:
     actions.takes_tasks = False
     async with serving(tmp_path, actions) as path, connected(path) as client:
@@ -318,14 +331,25 @@ async def ask_as(path: Path, uid: int, gid: int, groups: list[int], *methods: st
 async def test_a_stranger_may_look_and_stop_but_not_act(tmp_path: Path, actions: FakeActions) -> None:
     async with serving(tmp_path, actions, group="daemon") as path:
         answers = await ask_as(
-            path, 61_234, 61_234, [], "status", "events", "arm", "disarm", "reset", "task", "estop"
+            path,
+            61_234,
+            61_234,
+            [],
+            "status",
+            "events",
+            "arm",
+            "disarm",
+            "reset",
+            "task",
+            "maintain",
+            "estop",
         )
         assert "result" in answers[0]
         assert "result" in answers[1]
-        for answer in answers[2:6]:
+        for answer in answers[2:7]:
             assert answer["error"]["code"] == "not_permitted"
             assert "usermod -aG daemon" in answer["error"]["hint"]
-        assert answers[6]["result"]["ok"] is True
+        assert answers[7]["result"]["ok"] is True
         assert [act for act, *_ in actions.done] == ["estop"]
         noted = actions.events.query(10, kinds=["not_permitted"])
         assert [event["text"] for event in noted] == ["uid 61234 may not arm"]

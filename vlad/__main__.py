@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     logs = start_logging("debug" if arguments.verbose else settings.log.level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(settings, robot, read))
+            return runner.run(_run(settings, robot, read, arguments.config))
     except StartError as error:
         sys.stderr.write(f"vlad: {error}\n")
         return EXIT_ALREADY_RUNNING if isinstance(error, AlreadyRunningError) else EXIT_SETTINGS
@@ -66,12 +66,12 @@ def main(argv: list[str] | None = None) -> int:
         logs.close()
 
 
-async def _run(settings: Settings, robot: Robot, read: Read) -> int:
+async def _run(settings: Settings, robot: Robot, read: Read, config: Path) -> int:
     loop = asyncio.get_running_loop()
     if settings.realtime.slow_callback_s:
         loop.set_debug(True)
         loop.slow_callback_duration = settings.realtime.slow_callback_s
-    return await Daemon(settings, robot, SystemClock(), read).run()
+    return await Daemon(settings, robot, SystemClock(), read, config.absolute()).run()
 
 
 if __name__ == "__main__":

@@ -135,6 +135,16 @@ class Acts:
         self._daemon.blackbox.order(what, note or who)
         self.events.put("act", Level.SAFE, f"{who}: record {what} {note}".rstrip(), who=who, act="record")
 
+    def maintenance(self) -> dict[str, Any]:
+        """Every task of maintenance, and what came of it."""
+        return self._daemon.maintenance.details()
+
+    def maintain(self, name: str, params: dict[str, Any], who: str) -> bool:
+        """Run a task by hand; whether it waits for disarming. MaintenanceError where it cannot be run."""
+        self._daemon.maintenance.order(name, params)
+        self.events.put("act", Level.SAFE, f"{who}: maintenance {name}", who=who, act="maintain", task=name)
+        return self._daemon.maintenance.waits(name)
+
     def put_task(self, text: str, who: str) -> None:
         """Set the task, and tell the policy where it reads one."""
         now_ns = self._clock.now_ns()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StrictBool, ValidationError, model_validator
 
 from vlad.health.settings import HealthSettings
+from vlad.maintenance.settings import MaintenanceSettings
 from vlad.messages import Kind
 from vlad.policy_settings import PolicySettings
 from vlad.robot import Robot
@@ -211,6 +212,7 @@ class Settings(Section):
     health: HealthSettings = HealthSettings()
     guard: GuardSettings = GuardSettings()
     record: RecordSettings = RecordSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     operator: OperatorSettings = OperatorSettings()
     log: LogSettings = LogSettings()
 

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -33,6 +34,7 @@ from vlad.ingest import Ingest
 from vlad.latch import EStopLatch
 from vlad.loading import Loaded, load_policies, require_signals
 from vlad.logs import log_event
+from vlad.maintenance.scheduler import Maintenance
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample, TaskResult
 from vlad.metrics import Metrics
 from vlad.minutes import Minutes
@@ -74,8 +76,9 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 class Daemon:
     """All parts of one robot's vlad."""
 
-    def __init__(self, settings: Settings, robot: Robot, clock: Clock, read: Read) -> None:
-        """`read` gives the settings as they are in their files now."""
+    def __init__(self, settings: Settings, robot: Robot, clock: Clock, read: Read, config: Path) -> None:
+        """`config` is the settings' file; `read` gives the settings as they are in their files now."""
+        self.config = config
         self.settings = settings
         self.robot = robot
         self.clock = clock
@@ -189,6 +192,7 @@ class Daemon:
             context, settings.paths.run_dir, self.clock, lambda: self.watchdog.ticker.wake()
         )
         closing.callback(self.guard.close)
+        self.maintenance = Maintenance(self)
         self.blackbox = BlackBox(settings, self.robot.name, self.clock, self.events)
         self.collector = realtime.Collector()
         self.kernel = Kernel(self.robot, settings, self.latch.load())
@@ -250,6 +254,7 @@ class Daemon:
             Part("watchdog", self._run_watchdog, critical=True),
             Part("control", self.control.run, critical=False),
             Part("inference", self.seat.run, critical=False, longest_backoff_s=_RETRY_S),
+            Part("maintenance", self.maintenance.run, critical=False),
             Part("health", lambda: self.health.run(lambda: gather(self)), critical=False),
             Part("minutes", self.minutes.run, critical=False),
         ]

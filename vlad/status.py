@@ -94,6 +94,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
         "guard": _guard(daemon, now_ns),
         "realtime": daemon.realtime,
         "record": daemon.blackbox.report(),
+        "maintenance": daemon.maintenance.report(),
         "operation": _operation(daemon),
         "reload": asdict(daemon.reloader.outcome),
         "storage": {
@@ -104,7 +105,7 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
 
 
 def _storage_problems(daemon: Daemon) -> tuple[str, ...]:
-    return daemon.events.problem, daemon.latch.problem, daemon.blackbox.problem
+    return daemon.events.problem, daemon.latch.problem, daemon.blackbox.problem, daemon.maintenance.problem
 
 
 def _operation(daemon: Daemon) -> dict[str, float]:

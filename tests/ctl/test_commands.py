@@ -23,6 +23,7 @@ from tests.fake_daemon import Served
 
 CONTROL_CODES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 LOOKING = [["status"], ["events"], ["model", "list"], ["record", "status"], ["record", "list"]]
+LOOKING.append(["maintenance", "list"])
 ACTING = [["arm"], ["disarm"], ["estop"], ["reset"], ["task", "go"], ["record", "mark"], ["record", "stop"]]
 ACTING.append(["reload"])
 
@@ -367,6 +368,7 @@ def test_completion_completes_commands_and_options(vladctl: Vladctl, tmp_path: P
     assert complete("vladctl", "model", "") == [
         "-h", "--help", "--run-dir", "--json", "list", "show", "activate", "bench", "rollback", "import",
     ]  # fmt: skip
+    assert {"list", "run", "show", "restore"} <= set(complete("vladctl", "maintenance", ""))
     assert "--follow" in complete("vladctl", "--run-dir", "/x", "events", "--")
     assert {"status", "doctor", "keys"} <= set(complete("vladctl", ""))
 

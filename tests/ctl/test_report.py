@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -31,7 +32,9 @@ def state_dir(tmp_path: Path) -> Path:
     store = Store(folder / "vlad.db")
     store.open()
     now_ns = time.time_ns()
-    store.write(0, [Minute(now_ns - hours * HOUR_NS, {"cpu": 0.5, "armed_s": 60.0}) for hours in (1, 30, 200)])
+    store.write(
+        0, [Minute(now_ns - hours * HOUR_NS, {"cpu": 0.5, "armed_s": 60.0}) for hours in (1, 30, 200)]
+    )
     store.write(0, [Totals({"starts": 1.0, "armed_s": 180.0})])
     store.close()
     return folder
@@ -124,7 +127,5 @@ def test_a_moment_is_an_age_or_a_local_time() -> None:
 
 @given(st.text(max_size=20))
 def test_any_text_is_a_moment_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(argparse.ArgumentTypeError):
         assert 0 <= moment(text) < 2**63
-    except argparse.ArgumentTypeError:
-        pass

@@ -221,6 +221,24 @@ def test_a_reader_that_meets_something_corrupt_has_it_looked_at(
     until(lambda: log.lost)
 
 
+def test_a_minute_is_stored_once_also_where_it_cannot_be_read_back(
+    path: Path, opened: Callable[[], EventLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_module, "_RETRY_S", 0.02)
+    log = opened()
+    until(lambda: not log._doubted)
+
+    def fail(self: Store, *, thoroughly: bool) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(Store, "check", fail)
+    for number in range(3):
+        log.keep(Minute(number, {"cpu": 0.5}))
+        until(lambda number=number: len(history.minutes(path)) == number + 1)
+    log.close()
+    assert [minute.wall_ns for minute in history.minutes(path)] == [0, 1, 2]
+
+
 def test_minutes_and_events_are_bounded(path: Path) -> None:
     store = Store(path, kept_events=50, kept_minutes=100)
     store.open()

@@ -79,7 +79,7 @@ def test_what_waits_for_a_person_waits(row):
     assert ids(memory.update((), 100 * S, armed=True)) == [row.id]
     assert ids(memory.latched()) == [row.id]
     memory.disarmed()
-    assert ids(memory.latched()) == [] if row.clears is Clears.DISARM else [row.id]
+    assert ids(memory.latched()) == ([] if row.clears is Clears.DISARM else [row.id])
     memory.reset()
     assert ids(memory.latched()) == ([row.id] if row.clears is Clears.NEVER else [])
 
@@ -100,6 +100,15 @@ def test_a_fault_raised_before_arming_latches_if_it_is_still_there_when_armed():
     memory.update([finding("battery_critical")], 2 * S, armed=False)
     memory.update([finding("battery_critical")], 3 * S, armed=True)
     assert ids(memory.latched()) == ["battery_critical"]
+
+
+def test_what_waits_for_a_person_waits_though_its_cause_is_seen_on_after_the_disarm():
+    memory = Memory()
+    memory.update([finding("signal_stale")], S, armed=True)
+    memory.disarmed()
+    memory.update([finding("signal_stale")], 2 * S, armed=False)
+    assert ids(memory.latched()) == ["signal_stale"]
+    assert ids(memory.update((), 100 * S, armed=False)) == ["signal_stale"]
 
 
 def test_arming_forgets_stops_that_only_linger_and_keeps_the_rest():

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.systemd.machine import Machine, boot
+from vlad.maintenance.security.packages import check_packages
+from vlad.maintenance.security.units import check_units
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("vlad", "vladctl", "vlad-guard")
@@ -67,6 +69,23 @@ def test_a_second_time_keeps_the_settings_and_uninstall_takes_away_what_was_put_
     }  # fmt: skip
     install("--uninstall", "--purge", "--root", copy)
     assert files(copy) == {"usr/bin/other"}
+
+
+def test_what_was_installed_can_be_compared_with_what_is_there(copy: Path) -> None:
+    prefix = copy / "opt/vlad"
+    findings = [*check_packages(prefix, lambda part: None), *check_units(prefix, copy)]
+    assert [(one.state, one.topic) for one in findings] == [("ok", "packages"), ("ok", "units")]
+    package = next((prefix / "lib").glob("python3.*/site-packages/vlad"))
+    for path in (package / "safety/kernel.py", copy / "usr/lib/systemd/system/vlad.service"):
+        text = path.read_text()
+        path.unlink()
+        path.write_text(text + "\n")
+    (prefix / "bin/extra").write_text("#!/bin/sh\n")
+    findings = [*check_packages(prefix, lambda part: None), *check_units(prefix, copy)]
+    what = " ".join(one.what for one in findings if one.state == "problem")
+    unit = "/usr/lib/systemd/system/vlad.service"
+    for word in ("vlad: 1 files were changed", "safety/kernel.py", "bin/extra", unit):
+        assert word in what
 
 
 @pytest.mark.parametrize("words", [("--nonsense",), ("--root",), ("--purge",)])

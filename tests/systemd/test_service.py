@@ -9,6 +9,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -313,6 +314,35 @@ def test_a_killed_recorder_is_started_anew_and_the_daemon_goes_on(vlad: Machine)
 
 
 # it is fenced in ------------------------------------------------------------------------------------------
+
+
+def test_maintenance_runs_fenced_in_and_a_backup_goes_elsewhere_by_a_drop_in(vlad: Machine) -> None:
+    def maintain(name: str) -> dict[str, Any]:
+        done = vlad.run("vladctl", "maintenance", "run", name, "--json", check=False)
+        row: dict[str, Any] = json.loads(done.stdout)
+        return row
+
+    for name in ("backup", "clean_up", "health_check", "vacuum"):
+        assert maintain(name)["verdict"] in ("ok", "warning"), name
+    assert vlad.run("ls", "/var/lib/vlad/backups").stdout.startswith("bench_000001_")
+    vlad.run("install", "-d", "-o", "vlad", "/mnt/backups")
+    settings = vlad.root / SETTINGS.lstrip("/")
+    settings.write_text(f'{settings.read_text()}\n[maintenance.backup]\ntargets = ["/mnt/backups"]\n')
+    vlad.run("systemctl", "restart", "vlad")
+    refused = maintain("backup")
+    assert refused["verdict"] == "failed"
+    assert refused["summary"].startswith("/mnt/backups: Read-only file system")
+    assert refused["summary"].endswith("systemctl edit vlad, [Service] ReadWritePaths=/mnt/backups")
+    drop_in(vlad, "ReadWritePaths=/mnt/backups")
+    vlad.run("systemctl", "restart", "vlad")
+    assert maintain("backup")["verdict"] == "ok"
+    (name,) = vlad.run("ls", "/mnt/backups").stdout.split()
+    vlad.run("systemctl", "stop", "vlad")
+    done = vlad.run("vladctl", "maintenance", "restore", f"/mnt/backups/{name}", "--json")
+    assert "/var/lib/vlad/vlad.db" in json.loads(done.stdout)["files"]
+    assert vlad.run("stat", "-c", "%U", "/var/lib/vlad/vlad.db").stdout == "vlad\n"
+    vlad.run("systemctl", "start", "vlad")
+    assert [event for event in vlad.call("events", limit=100) if event["kind"] == "maintenance"]
 
 
 @pytest.mark.parametrize("unit", ["vlad.service", "vlad-guard.service"])

@@ -23,6 +23,7 @@ from vlad.daemon import Daemon
 from vlad.loading import Loaded
 from vlad.messages import Chunk, Image, Sample
 from vlad.robot import Robot
+from vlad.settings_files import DEFAULT_SETTINGS
 
 
 class NaivePace:
@@ -65,7 +66,7 @@ class NotingDaemon(Daemon):
     """Writes down the lateness of each tick and the arrival of each camera frame."""
 
     def __init__(self, settings: Settings, robot: Robot, clock: Clock, pace: str) -> None:
-        super().__init__(settings, robot, clock, lambda: (settings, robot))
+        super().__init__(settings, robot, clock, lambda: (settings, robot), DEFAULT_SETTINGS)
         self._pace = pace
         self.late_ns = array("q")
         self.frames = array("q")

@@ -159,6 +159,7 @@ class Rig:
             "signals": self.signals,
             "policy": self.policy,
             "guard": {"required": self.guard},
+            "maintenance": {"health_check": {"schedule": "off"}, "hardware_check": {"schedule": "off"}},
             "record": self.record,
         }
         path.write_text(write_toml(values))

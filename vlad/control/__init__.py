@@ -7,8 +7,8 @@ not_permitted, unavailable.
 
 Who may look: whoever can open the socket. It is mode 0660 of group `vlad`, or 0600 where there is no such
 group or this process may not give the socket to it. Who may act (arm, disarm, reset, task, record, activate,
-rollback, reload): root, the daemon's own user and members of the group that operator.group names. The e-stop
-may be pressed by whoever can connect, because that is the safe direction.
+rollback, reload, maintain): root, the daemon's own user and members of the group that operator.group names.
+The e-stop may be pressed by whoever can connect, because that is the safe direction.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from vlad.config import Settings
 from vlad.control.peer import identify, read_peer
 from vlad.control.session import LONGEST_LINE, Error, Row, Session, integer, listen, parse
 from vlad.jsontext import to_json
+from vlad.maintenance.scheduler import MaintenanceError
 from vlad.messages import Level
 from vlad.policy.bundle import BundleRefused
 from vlad.record.events import EventLog
@@ -86,6 +87,12 @@ class Actions(Protocol):
         """RecordError where nothing is recorded."""
         ...
 
+    def maintenance(self) -> Row: ...
+
+    def maintain(self, name: str, params: Row, who: str) -> bool:
+        """Whether it waits until the robot is disarmed. MaintenanceError where it cannot be run."""
+        ...
+
     async def reload(self, who: str) -> Row:
         """What was applied, what was not, and the mistakes."""
         ...
@@ -118,6 +125,8 @@ class Control:
             "recordings": self._recordings,
             "record": self._record,
             "reload": self._reload,
+            "maintenance": self._maintenance,
+            "maintain": self._maintain,
         }
 
     async def run(self) -> None:
@@ -317,6 +326,20 @@ class Control:
         except RecordError as error:
             raise Error("refused", str(error), "see vladctl record status") from None
         return {"ok": True, "what": what, "note": note}
+
+    async def _maintenance(self, client: Session, params: Row) -> str:
+        return str(await self._off_loop(lambda: to_json(self._actions.maintenance())))
+
+    async def _maintain(self, client: Session, params: Row) -> Row:
+        who = await self._operator(client, "run a maintenance task")
+        name, given = params.get("name"), params.get("params", {})
+        if not isinstance(name, str) or not isinstance(given, dict):
+            raise Error("bad_request", "name or params is wrong", 'send {"name": "backup", "params": {}}')
+        try:
+            waits = self._actions.maintain(name, given, who)
+        except MaintenanceError as error:
+            raise Error("refused", str(error), "see vladctl maintenance list") from None
+        return {"ok": True, "name": name, "waits": waits}
 
     async def _reload(self, client: Session, params: Row) -> Row:
         outcome = await self._actions.reload(await self._operator(client, "reload the settings"))

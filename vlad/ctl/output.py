@@ -12,7 +12,12 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 _PLAIN_WIDTH = 100
-_MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "problem": ("problem", "bold red")}
+_MARKS = {
+    "ok": ("ok", "green"),
+    "unknown": ("unknown", "cyan"),
+    "warning": ("warning", "yellow"),
+    "problem": ("problem", "bold red"),
+}
 
 SCHEMA = 1
 """Of every --json answer; raised when a key changes its meaning or goes."""
@@ -70,6 +75,6 @@ def clean(value: object) -> str:
 
 
 def mark(state: str) -> Text:
-    """A finding's state: ok, warning or problem."""
+    """A finding's state: ok, unknown, warning or problem."""
     word, style = _MARKS[state]
     return Text(word, style=style)

@@ -52,6 +52,14 @@ class PolicyFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class MaintenanceFigures:
+    """`worst`: 0.75 if a task of high priority failed, 1 if a critical one did, else 0; `text` names them."""
+
+    worst: float = 0.0
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """All of them, as of `stamp_ns`."""
 
@@ -66,6 +74,7 @@ class Figures:
     """What each signal should be like, as the safety kernel goes by it now."""
     policy: PolicyFigures | None
     """None: there is none."""
+    maintenance: MaintenanceFigures = MaintenanceFigures()
 
 
 def gather(daemon: Daemon) -> Figures:
@@ -82,6 +91,7 @@ def gather(daemon: Daemon) -> Figures:
         signals={topic: _signal(daemon, topic, now_ns) for topic in daemon.ingest.latest},
         settings=daemon.kernel.settings.signals,
         policy=_policy(daemon),
+        maintenance=daemon.maintenance.figures(),
     )
 
 

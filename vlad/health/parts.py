@@ -7,7 +7,7 @@ from math import inf, isnan, nan
 from typing import TYPE_CHECKING
 
 from vlad.clock import NS_PER_S
-from vlad.health.figures import Figures, PartFigures, PolicyFigures, SignalFigures
+from vlad.health.figures import Figures, MaintenanceFigures, PartFigures, PolicyFigures, SignalFigures
 from vlad.health.reading import Growth, Reading, Readings
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class DaemonParts:
         return {
             "tick": (*self._tick(figures), _silence(figures, now_ns)),
             "storage": tuple(self._storage(figures)),
+            "maintenance": _maintenance(figures.maintenance),
             **{f"part {name}": tuple(self._part(name, part, figures))
                for name, part in figures.parts.items()},
             **({"policy": tuple(self._policy(figures.policy, figures))} if figures.policy else {}),
@@ -133,6 +134,12 @@ def _silence(figures: Figures, now_ns: int) -> Reading:
     silent_s = max(0, now_ns - figures.stamp_ns) / NS_PER_S
     text = f"the loop is silent for {silent_s:.0f} s" if silent_s >= _SILENT_S[0] else ""
     return Reading("silent", silent_s, text, _SILENT_S, _REALTIME)
+
+
+def _maintenance(maintenance: MaintenanceFigures) -> tuple[Reading, ...]:
+    """What failed and matters, until it was done again."""
+    action = "vladctl maintenance show NAME has what went wrong; then vladctl maintenance run NAME."
+    return (Reading("failed", maintenance.worst, maintenance.text, _WRONG, action),)
 
 
 def _age(known: SignalSettings, counts: SignalFigures) -> Reading:

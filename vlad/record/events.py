@@ -186,17 +186,27 @@ class EventLog:
             try:
                 self._base = max(self._base, self._store.open())
                 if self._doubted:
-                    self._store.check(thoroughly=True)
-                    self._doubted = False
+                    self._doubted = not self._checked(thoroughly=True)
                 self._store.write(self._base, entries)
                 if any(isinstance(entry, Minute) for entry in entries):
-                    self._store.check(thoroughly=False)
+                    self._checked(thoroughly=False)
                 return
             except sqlite3.Error as error:
                 if not self._store.mend(error) or attempt:
                     raise
                 self.lost = f"{self._path} was corrupt ({error}) and is now {self._path}.corrupt"
                 log.error("%s; what was in it is not in the new one. Is the disk sound?", self.lost)
+
+    def _checked(self, *, thoroughly: bool) -> bool:
+        """Whether it could be read; sqlite3.Error only where it is corrupt, and has to be written anew."""
+        try:
+            self._store.check(thoroughly=thoroughly)
+        except sqlite3.Error as error:
+            if is_corrupt(error):
+                raise
+            log.debug("%s: cannot be checked (%s)", self._path, error)
+            return False
+        return True
 
     def _report(self, error: Exception) -> None:
         problem = f"{self._path}: events cannot be stored ({error}) and are kept in memory"

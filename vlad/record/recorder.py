@@ -157,5 +157,5 @@ class _Losses:
         """A second is over: what was missing all the time will not come. What was before us is no loss."""
         if self._least is not None:
             self._before = self._least if self._before is None else min(self._before, self._least)
-            self.lost = max(self.lost, self._least - self._before)
+            self.lost = self._least - self._before
         self._least = None

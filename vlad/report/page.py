@@ -141,11 +141,11 @@ def _levels(contents: Contents) -> Iterator[str]:
     if drawn:
         spent = {level: contents.sums.get(f"level_{level.name.lower()}_s", 0.0) for level in Level}
         key = "".join(
-            f'<i class="{level.name.lower()}"></i>{level.name} {duration(spent_s)} '
+            f'<span><i class="{level.name.lower()}"></i>{level.name} {duration(spent_s)}</span> '
             for level, spent_s in spent.items()
             if spent_s
         )
-        yield _figure("Safety level", drawn, key + ("; dashed: starts of vlad" if starts_ns else ""))
+        yield _figure("Safety level", drawn, key + ("<span>dashed: starts of vlad</span>" if starts_ns else ""))
 
 
 def _plots(contents: Contents) -> Iterator[str]:
@@ -165,7 +165,7 @@ def _key(place: int, drawn: Line) -> str:
     values = [value for run in drawn.runs for _, value in run]
     usual = sorted(values)[len(values) // 2]
     told = f"{drawn.name} (median {number(usual)}, highest {number(max(values))})"
-    return f'<i class="c{place}"></i>{text(told)} '
+    return f'<span><i class="c{place}"></i>{text(told)}</span> '
 
 
 def _figure(title: str, svg: str, key: str) -> str:

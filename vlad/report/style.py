@@ -34,7 +34,8 @@ rect { fill: var(--own); }
 .mark { stroke: var(--ink); stroke-width: 1; stroke-dasharray: 2 2; fill: none; }
 .end { text-anchor: end; }
 .middle { text-anchor: middle; }
-i { display: inline-block; width: .7em; height: .7em; margin: 0 .35em 0 .5em; border-radius: .15em;
+small span { white-space: nowrap; margin-right: .4em; }
+i { display: inline-block; width: .7em; height: .7em; margin-right: .35em; border-radius: .15em;
   background: var(--own); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .92em; }

@@ -39,7 +39,7 @@ class Memory:
                 entry = self._entries[key] = _Entry(finding, now_ns, now_ns)
             else:
                 entry.finding, entry.last_ns = finding, now_ns
-            self._act(entry, now_ns, armed)
+            _act(entry, now_ns, armed)
         if not self._entries:
             return ()
         self._entries = {key: entry for key, entry in self._entries.items() if _stays(entry, now_ns)}
@@ -75,14 +75,14 @@ class Memory:
             if not (entry.latched and FAULTS[entry.finding.fault].clears in kinds)
         }
 
-    @staticmethod
-    def _act(entry: _Entry, now_ns: int, armed: bool) -> None:
-        fault = FAULTS[entry.finding.fault]
-        if entry.since_ns < 0 and now_ns - entry.first_ns >= fault.hold_s * NS_PER_S:
-            entry.since_ns = now_ns
-        if entry.since_ns >= 0 and fault.clears is not Clears.ITSELF:
-            always = fault.reaction is Reaction.ESTOP or fault.clears is Clears.NEVER
-            entry.latched = entry.latched or armed or always
+
+def _act(entry: _Entry, now_ns: int, armed: bool) -> None:
+    fault = FAULTS[entry.finding.fault]
+    if entry.since_ns < 0 and now_ns - entry.first_ns >= fault.hold_s * NS_PER_S:
+        entry.since_ns = now_ns
+    if entry.since_ns >= 0 and fault.clears is not Clears.ITSELF:
+        always = fault.reaction is Reaction.ESTOP or fault.clears is Clears.NEVER
+        entry.latched = entry.latched or armed or always
 
 
 def _stays(entry: _Entry, now_ns: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sqlite3
@@ -13,6 +12,7 @@ from pathlib import Path
 from vlad.config import RecordSettings
 from vlad.ctl.doctor.finding import Finding, State
 from vlad.latch import read_latch
+from vlad.record.history import opened
 
 _DISK_WARNING, _DISK_PROBLEM = 0.85, 0.95
 
@@ -83,7 +83,7 @@ def check_database(state_dir: Path) -> Iterator[Finding]:
     if not path.exists():
         return
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with opened(path) as database:
             verdict = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
             count = database.execute("SELECT COUNT(*) FROM events").fetchone()[0]
     except sqlite3.Error as error:

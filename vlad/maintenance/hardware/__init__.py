@@ -1,0 +1,1 @@
+"""What this computer's parts say of their own wear and errors: a file for each kind of part."""
