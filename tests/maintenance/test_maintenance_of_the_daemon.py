@@ -110,17 +110,6 @@ def test_what_the_health_check_finds_is_what_the_doctor_finds() -> None:
         start(made)
         found = json.loads(vladctl(made, "maintenance", "run", "health_check", "--json").stdout)
         doctor = json.loads(vladctl(made, "doctor", "--config", made.folder / "vlad.toml", "--json").stdout)
-<<<<<<< HEAD
-        bad = _lasting(doctor["findings"])
-        assert bad
-        assert _lasting(found["rows"]) == bad
-
-
-def _lasting(rows: list[dict[str, str]]) -> set[tuple[str, str]]:
-    """Problems; without alerts, which come and go with the load of the machine under test."""
-    bad = [row for row in rows if row["state"] == "problem" and row["topic"] != "health"]
-    return {(row["topic"], row["mend"]) for row in bad}
-=======
         lasting = ("settings", "policy", "access", "guard", "libraries")
 
         def wrong(rows: list[dict[str, Any]]) -> set[tuple[str, str]]:
@@ -128,7 +117,6 @@ def _lasting(rows: list[dict[str, str]]) -> set[tuple[str, str]]:
 
         assert wrong(found["rows"])
         assert wrong(found["rows"]) == wrong([row for row in doctor["findings"] if row["state"] != "ok"])
->>>>>>> maint
 
 
 def test_an_unknown_task_is_refused_with_those_that_there_are() -> None:
@@ -136,13 +124,7 @@ def test_an_unknown_task_is_refused_with_those_that_there_are() -> None:
         start(made)
         done = vladctl(made, "maintenance", "run", "nothing")
         assert done.returncode == 1
-<<<<<<< HEAD
-        assert "use one of backup, calibration_check, clean_up, hardware_check" in " ".join(
-            done.stderr.split()
-        )
-=======
         assert "use one of backup, " in " ".join(done.stderr.split())
->>>>>>> maint
 
 
 def test_a_daemon_with_a_history_that_lost_everything_gets_it_back(tmp_path: Path) -> None:
