@@ -58,6 +58,9 @@ class FakeActions:
             return self.report
         return {"schema": 1, "mode": "disarmed", "padding": self.padding}
 
+    def metrics(self) -> Row:
+        return {"uptime_s": 1.5}
+
     def arm(self, who: str) -> list[Row]:
         self.done.append(("arm", who))
         return self.refusals

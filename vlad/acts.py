@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlad.messages import Instruction, Level, Sample, TaskResult
+from vlad.metrics_report import metrics_report
 from vlad.policy.bundle import BundleRefused, find_bundles, read_bundle
 from vlad.policy.choice import Choice, write_choice
 from vlad.safety.faults import active
@@ -38,6 +39,9 @@ class Acts:
 
     def status(self) -> dict[str, Any]:
         return status_report(self._daemon)
+
+    def metrics(self) -> dict[str, Any]:
+        return metrics_report(self._daemon)
 
     def arm(self, who: str) -> list[dict[str, Any]]:
         inputs = self._watchdog.sample()

@@ -25,6 +25,7 @@ from vlad.command import CommandWriter
 from vlad.computer import ComputerMonitor
 from vlad.config import Settings
 from vlad.control import Control
+from vlad.dashboard.part import Page
 from vlad.feed import Feed
 from vlad.folders import StartError, hold_run_folder, make_folders
 from vlad.guardlink import GuardLink
@@ -36,7 +37,9 @@ from vlad.loading import Loaded, load_policies, require_signals
 from vlad.logs import log_event
 from vlad.maintenance.scheduler import Maintenance
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample, TaskResult
+from vlad.metrics import Metrics
 from vlad.minutes import Minutes
+from vlad.motion_report import MotionReport
 from vlad.notify import Notifier
 from vlad.operation import Operation
 from vlad.policy.bundle import Bundle
@@ -87,6 +90,7 @@ class Daemon:
         self.choice_path = settings.paths.state_dir / "policy.json"
         self.choice = Choice(settings.policy.bundle, None, settings.policy.bundle)
         self.started_ns = clock.now_ns()
+        self.metrics = Metrics(self.started_ns)
         self._failed: tuple[str, ...] = ()
         self._ticking = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -237,6 +241,8 @@ class Daemon:
             self.seat.stand_by(loaded.fallback)
         if loaded.policy is not None:
             self.seat.take(loaded.policy)
+        self.page = Page(settings)
+        self.motion = MotionReport(self)
         self.acts = Acts(self)
         self.control = Control(settings, self.acts)
 
@@ -263,6 +269,8 @@ class Daemon:
             self.parts.append(Part("fallback", run, critical=False, longest_backoff_s=_RETRY_S))
         if self.blackbox.on:
             self.parts.append(Part("record", self.blackbox.run, critical=False))
+        if self.page.on:
+            self.parts.append(Part("page", self.page.run, critical=False))
         tasks = [
             asyncio.create_task(supervise(part, self.clock, self.events, self._fail), name=part.name)
             for part in self.parts
@@ -324,6 +332,8 @@ class Daemon:
         self.watchdog.ticker.wake()
         if chunk is not None:
             self.feed.chunk(chunk)
+            if self.inference is not None:
+                self.metrics.chunk(chunk, self.inference.took_ns)
 
     def _on_verdict(self, tick: Tick, verdict: Verdict) -> None:
         self._ticking.set()
@@ -331,6 +341,8 @@ class Daemon:
         self.ingest.listen(at_once=verdict.mode not in AT_REST)
         self.notifier.feed_watchdog(self.clock.now_ns())
         self.operation.turn(self.clock.now_ns(), verdict, self.journal.keep(verdict))
+        if (command := self.watchdog.writer.last) is not None:
+            self.metrics.turn(tick, verdict, command.stamp_ns)
         for change in verdict.transitions:
             self.notifier.status(f"{self.robot.name}: {change.after.value} ({change.cause})")
             if change.after is Mode.ESTOP:

@@ -1,7 +1,8 @@
-"""Percentiles of the newest values of something that is measured again and again."""
+"""What is measured again and again: percentiles of its newest values, and a count of all by their size."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from math import nan
 
 import numpy as np
@@ -40,3 +41,22 @@ class Window:
         """The part of what is kept that is above `limit`, 0 to 1; NaN where there is nothing yet."""
         kept = min(self.count, len(self._values))
         return float(np.count_nonzero(self._values[:kept] > limit)) / kept if kept else nan
+
+
+class Histogram:
+    """Counts values since the start by their size; adding costs a search among a few bounds and two sums.
+
+    `counts[k]` are those up to `bounds[k]` and above the bound before it, the last those above all bounds.
+    """
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[int, ...]) -> None:
+        """`bounds` ascend."""
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0
+
+    def add(self, value: int) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value

@@ -137,6 +137,11 @@ class Watchdog:
             case LaserScan() | Proximity() if self.kernel.mode in MOVING:
                 self.ticker.wake()
 
+    @property
+    def chunk(self) -> Chunk | None:
+        """The newest that the policy said."""
+        return self._chunks.peek()
+
     def last_resort(self) -> None:
         """The loop itself failed: one stop that needs no judgement. The receiver's expiry does the rest."""
         self.writer.stop(CommandMode.STOP1)
@@ -159,7 +164,8 @@ class Watchdog:
             counts.early += 1
         else:
             requests = {f.fault.request for f in verdict.faults if f.fault.request is not None}
-            ids = tuple(f.fault.id for f in verdict.faults)
+            # Not of a generator: a tuple that is cut to size leaves memory in one of Python's free lists.
+            ids = tuple([f.fault.id for f in verdict.faults])
             self.writer.heartbeat(verdict.mode, verdict.level, ids, tuple(sorted(requests)))
             counts.count += 1
             counts.missed += tick.missed

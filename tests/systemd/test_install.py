@@ -45,6 +45,7 @@ def test_an_image_holds_all_that_is_needed_and_nothing_of_where_it_was_made(imag
         "usr/lib/systemd/system/vlad.service", "usr/lib/systemd/system/vlad-guard.service",
         "usr/lib/sysusers.d/vlad.conf", "usr/lib/tmpfiles.d/vlad.conf", "etc/vlad/vlad.toml",
         "usr/share/bash-completion/completions/vladctl", "etc/vlad/robots/rover.toml",
+        "usr/share/vlad/prometheus/alerts.yml", "usr/share/vlad/grafana/vlad.json",
     } <= made  # fmt: skip
     words = ["grep", "-rlF", str(image), image / "opt/vlad/bin", image / "opt/vlad/pyvenv.cfg", image / "usr"]
     assert subprocess.run(words, capture_output=True, text=True, check=False).stdout == ""

@@ -8,7 +8,18 @@ import pkgutil
 
 import tools.benchmarks
 
-_NOT_BENCHMARKS = {"__main__", "backends", "report", "rig", "feed", "host", "questions"}
+_NOT_BENCHMARKS = {
+    "__main__",
+    "backends",
+    "report",
+    "rig",
+    "feed",
+    "host",
+    "questions",
+    "bare",
+    "browser",
+    "whole",
+}
 
 
 def names() -> list[str]:

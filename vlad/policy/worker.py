@@ -66,6 +66,8 @@ class InferenceLoop:
         self.inference_since_ns: int | None = None
         """When the inference that is running now began, for the kernel's deadline; None: none is running."""
         self.inferences = 0
+        self.took_ns = 0
+        """How long the newest chunk took, with reading its inputs and the way to the thread and back."""
         self.bad_observations = 0
         self.error = ""
         """Why the newest frame gave no chunk; empty when it did."""
@@ -260,6 +262,7 @@ class InferenceLoop:
         self._rests_until_ns = began_ns + int(took_ns / self._part)
         if isinstance(outcome, Chunk):
             self.inferences += 1
+            self.took_ns = took_ns
             self.latency_ns.add(took_ns)
             self._resolution.ran(self._spent_s(took_ns), now_ns)
             self._finished.append(now_ns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from vlad.clock import NS_PER_S, Clock
 from vlad.messages import Level
 from vlad.record.events import EventLog
@@ -11,9 +13,10 @@ from vlad.safety.reaction import ActiveFault
 
 
 class Journal:
-    """Compares each verdict with the one before."""
+    """Compares each verdict with the one before. `raised` counts by its id how often each fault began."""
 
     def __init__(self, events: EventLog, clock: Clock) -> None:
+        self.raised: Counter[str] = Counter()
         self._events = events
         self._clock = clock
         self._acting: dict[tuple[str, str], ActiveFault] = {}
@@ -31,6 +34,7 @@ class Journal:
         began = tuple(fault for key, fault in self._acting.items() if key not in before)
         for fault in began:
             row = fault.fault
+            self.raised[row.id] += 1
             self._events.put(
                 "fault", row.level, describe(fault),
                 fault=row.id, subject=fault.subject, detail=fault.detail, severity=fault.severity,
