@@ -317,6 +317,7 @@ def test_the_settings_file_has_every_key_with_its_default() -> None:
         "server",
         "webhook",
         "command",
+        "token_file",
     }
     server = given["policy"]["server"]
     assert list(server) == list(ServerSettings.model_fields)

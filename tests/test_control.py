@@ -75,6 +75,37 @@ async def test_status_is_what_the_daemon_says(tmp_path: Path, actions: FakeActio
         assert await client.ask("status") == {"id": 7, "result": actions.status()}
 
 
+async def test_the_daemons_own_user_may_say_for_whom_it_acts(tmp_path: Path, actions: FakeActions) -> None:
+    async with serving(tmp_path, actions) as path, connected(path) as client:
+        await client.ask("arm", on_behalf=" page \n 192.168.7.9" + "x" * 200)
+        await client.ask("estop", reason="hot", on_behalf="page 10.0.0.1")
+    (_, armed), (_, stopped, reason) = actions.done
+    assert armed.startswith("page 192.168.7.9xxx")
+    assert len(armed.partition(" (through ")[0]) == 100
+    assert stopped.startswith("page 10.0.0.1 (through ")
+    assert reason == "hot"
+
+
+@pytest.mark.parametrize("other", ["", None, 7, ["x"], {}])
+async def test_who_acts_for_nobody_acts_for_themselves(
+    tmp_path: Path, actions: FakeActions, other: object
+) -> None:
+    async with serving(tmp_path, actions) as path, connected(path) as client:
+        assert (await client.ask("arm", on_behalf=other))["result"]["ok"]
+    assert "through" not in actions.done[0][1]
+
+
+async def test_nobody_else_may_act_in_anothers_name(
+    tmp_path: Path, actions: FakeActions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, actions) as path, connected(path) as client:
+        await client.ask("status")
+        uid = os.geteuid()
+        monkeypatch.setattr(control_module.os, "geteuid", lambda: uid + 1)
+        await client.ask("estop", on_behalf="the Pope")
+    assert "Pope" not in actions.done[0][1]
+
+
 async def test_acts_reach_the_daemon_with_who_did_them(tmp_path: Path, actions: FakeActions) -> None:
     async with serving(tmp_path, actions) as path, connected(path) as client:
         task, estop = {"text": " go \n there "}, {"reason": "a hand in the way"}

@@ -65,7 +65,9 @@ def test_an_arm_counts_the_ways_of_all_its_joints() -> None:
 
 def test_without_feedback_the_way_is_what_was_commanded() -> None:
     camera = {"camera": ROVER_SIGNALS["camera"]}
-    totals = Used(arm(Kind.JOINT_VELOCITY, feedback=""), 0.2, -0.1, signals=camera).tick(200)
+    axes = {name: {"velocity": 1.0, "acceleration": 4.0} for name in ("j0", "j1")}
+    robot = arm(Kind.JOINT_VELOCITY, feedback="", axes=axes)
+    totals = Used(robot, 0.2, -0.1, signals=camera).tick(200)
     assert totals["joint_travel_rad"] == pytest.approx(0.6, rel=0.15)
     assert totals["moving_s"] == pytest.approx(2.0, abs=0.2)
 

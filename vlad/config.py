@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StrictBool, ValidationError, model_validator
 
+from vlad.dashboard.settings import PageSettings
 from vlad.health.settings import HealthSettings
 from vlad.maintenance.settings import MaintenanceSettings
 from vlad.messages import Kind
@@ -212,6 +213,7 @@ class Settings(Section):
     health: HealthSettings = HealthSettings()
     guard: GuardSettings = GuardSettings()
     record: RecordSettings = RecordSettings()
+    page: PageSettings = PageSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()
     operator: OperatorSettings = OperatorSettings()
     log: LogSettings = LogSettings()

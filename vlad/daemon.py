@@ -25,6 +25,7 @@ from vlad.command import CommandWriter
 from vlad.computer import ComputerMonitor
 from vlad.config import Settings
 from vlad.control import Control
+from vlad.dashboard.part import Page
 from vlad.feed import Feed
 from vlad.folders import StartError, hold_run_folder, make_folders
 from vlad.guardlink import GuardLink
@@ -38,6 +39,7 @@ from vlad.maintenance.scheduler import Maintenance
 from vlad.messages import Chunk, Instruction, Level, Mode, Sample, TaskResult
 from vlad.metrics import Metrics
 from vlad.minutes import Minutes
+from vlad.motion_report import MotionReport
 from vlad.notify import Notifier
 from vlad.operation import Operation
 from vlad.policy.bundle import Bundle
@@ -239,6 +241,8 @@ class Daemon:
             self.seat.stand_by(loaded.fallback)
         if loaded.policy is not None:
             self.seat.take(loaded.policy)
+        self.page = Page(settings)
+        self.motion = MotionReport(self)
         self.acts = Acts(self)
         self.control = Control(settings, self.acts)
 
@@ -265,6 +269,8 @@ class Daemon:
             self.parts.append(Part("fallback", run, critical=False, longest_backoff_s=_RETRY_S))
         if self.blackbox.on:
             self.parts.append(Part("record", self.blackbox.run, critical=False))
+        if self.page.on:
+            self.parts.append(Part("page", self.page.run, critical=False))
         tasks = [
             asyncio.create_task(supervise(part, self.clock, self.events, self._fail), name=part.name)
             for part in self.parts

@@ -16,6 +16,7 @@ _PATHS: tuple[tuple[str, ...], ...] = (
     ("wire", "curve_server_secret"),
     ("wire", "curve_clients"),
     ("guard", "relay"),
+    ("page", "token_file"),
     ("policy", "server", "token_file"),
     ("policy", "server", "ca_file"),
     ("policy", "server", "certificate_file"),

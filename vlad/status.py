@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import vlad
 from vlad.clock import NS_PER_S
+from vlad.computer.measured import highest
 from vlad.operation import unclean_ends
 from vlad.record.store import together
 from vlad.safety.kernel import ActiveFault
@@ -89,11 +90,13 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
             }
             for part in daemon.parts
         },
+        "motion": daemon.motion.report(now_ns),
         "computer": _computer(daemon, now_ns),
         "health": daemon.health.report(),
         "guard": _guard(daemon, now_ns),
         "realtime": daemon.realtime,
         "record": daemon.blackbox.report(),
+        "page": daemon.page.report(),
         "maintenance": daemon.maintenance.report(),
         "operation": _operation(daemon),
         "reload": asdict(daemon.reloader.outcome),
@@ -164,16 +167,20 @@ def _signals(daemon: Daemon, now_ns: int) -> dict[str, Any]:
 
 
 def _computer(daemon: Daemon, now_ns: int) -> dict[str, float | None]:
-    """What is used of this computer, 0 to 1, and its hottest sensor [degrees Celsius]; null: not measured."""
-    sample = daemon.computer.newest.peek()
+    """What is used of this computer, 0 to 1, its hottest sensor [degrees Celsius], and what its board and
+    GPUs draw [W]; null: not measured.
+    """
+    sample = daemon.computer.measured.peek()
     if sample is None:
         return {}
     measured = {
         "cpu": sample.cpu,
         "memory": sample.memory,
-        "gpu_memory": sample.gpu_memory,
+        "gpu": highest(gpu.busy for gpu in sample.gpus),
+        "gpu_memory": highest(gpu.memory for gpu in sample.gpus),
         "disk": sample.disk,
-        "celsius": sample.celsius,
+        "celsius": highest(sample.celsius.values()),
+        "watts": sample.watts,
     }
     known = {name: round(value, 3) if math.isfinite(value) else None for name, value in measured.items()}
     return {**known, "age_s": round((now_ns - sample.stamp_ns) / NS_PER_S, 1)}

@@ -137,6 +137,11 @@ class Watchdog:
             case LaserScan() | Proximity() if self.kernel.mode in MOVING:
                 self.ticker.wake()
 
+    @property
+    def chunk(self) -> Chunk | None:
+        """The newest that the policy said."""
+        return self._chunks.peek()
+
     def last_resort(self) -> None:
         """The loop itself failed: one stop that needs no judgement. The receiver's expiry does the rest."""
         self.writer.stop(CommandMode.STOP1)

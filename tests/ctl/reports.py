@@ -74,6 +74,10 @@ def report(**changes: Any) -> Row:
                    "causes": ["stop signal_stale: camera"], "ends_in_s": 8.2, "finished": 3, "held_s": 30.1,
                    "folder": "/var/lib/vlad/recordings", "held_mb": 21.4, "messages": 51_000, "dropped": 0,
                    "pictures_dropped": 2, "chunks_lost": 0, "problem": ""},
+        "page": {"on": True, "address": "http://127.0.0.1:8420", "browsers": 2, "problem": ""},
+        "motion": {"names": ["linear_x", "angular_z"], "velocity_limits": [0.8, 2.0], "lower": [None, None],
+                   "upper": [None, None], "velocity": [0.29, -0.11], "position": None, "watts": None,
+                   "chunk": None},
         "realtime": {"fifo": "applied", "memory": "refused: Operation not permitted", "cpus": "off"},
     }  # fmt: skip
     return status | changes

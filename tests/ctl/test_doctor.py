@@ -120,6 +120,13 @@ def test_alerts_that_do_not_get_out_and_a_computer_that_is_not_measured_are_told
     assert "alerts do not get out: host: timed out -> see health.webhook" in found(iter(findings), "warning")
 
 
+def test_the_page_is_told_with_its_address_or_with_what_is_wrong(tmp_path: Path) -> None:
+    assert "http://127.0.0.1:8420" in found(check_daemon(tmp_path, report(), None), "ok")
+    page = {"on": True, "address": "", "browsers": 0, "problem": "127.0.0.1:8420: in use"}
+    warnings = found(check_daemon(tmp_path, report(page=page), None), "warning")
+    assert "127.0.0.1:8420: in use -> see [page] in the settings" in warnings
+
+
 def test_an_alert_that_is_told_of_anyway_is_told_once(tmp_path: Path) -> None:
     alert = {"component": "signal camera", "level": "DANGER", "text": "never came", "action": "start it"}
     status = report(health=report()["health"] | {"alerts": [alert]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from tests.ctl.conftest import Vladctl, environment
 from tests.ctl.reports import report
 from tests.fake_daemon import Served
+from vlad.ctl.__main__ import main
 from vlad.ctl.times import moment
 from vlad.record.history import Minute
 from vlad.record.store import Store, Totals
@@ -105,6 +107,23 @@ def test_a_database_that_is_none_is_told(vladctl: Vladctl, tmp_path: Path) -> No
     done = vladctl("report", "--state-dir", str(tmp_path))
     assert done.returncode == 1
     assert "cannot be read (file is not a database)" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_not_read_the_state_folder_is_told_so(
+    state_dir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    importlib.import_module("vlad.ctl.commands.report")
+    state_dir.chmod(0o700)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setuid(65_534)
+            os._exit(main(["--run-dir", "/nowhere", "report", "--state-dir", str(state_dir)]))
+        except BaseException:
+            os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
+    assert "you may not read" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "7y", "-1d", "2026-13-01", "1e9d"])

@@ -27,6 +27,7 @@ def test_a_healthy_robot_shows_everything_that_counts() -> None:
                  "laser bad: truncated 4, not_finite 1", "cam_left 17", "demo 1 running", "p99 8.10 ms",
                  "missed 0", "linear_x +0.300", "restarting (2 restarts; OSError: x)", "fifo applied",
                  "memory refused: Operation not permitted", "1 motor driver)",
+                 "http://127.0.0.1:8420, 2 browsers",
                  "cpu 42%, memory 50%, disk 90%, 51 degrees",
                  "0.50 WARNING: disk; 1 alert, see vladctl health",
                  "disagreement 0.123 (slows above 0.3, stops above 0.75)"):  # fmt: skip
@@ -93,6 +94,13 @@ def test_a_signal_that_another_feeds_or_that_is_frozen_says_so() -> None:
 def test_a_robot_without_a_motor_driver_says_so() -> None:
     text = drawn(status_view(report(commands={"sent": 3, "listeners": 0})))
     assert "(3 sent, 0 motor drivers)" in text
+
+
+def test_a_page_that_is_not_served_says_why_and_one_that_is_off_nothing() -> None:
+    off = {"on": False, "address": "", "browsers": 0, "problem": ""}
+    assert "page" not in drawn(status_view(report(page=off)))
+    assert "starting" in drawn(status_view(report(page=off | {"on": True})))
+    assert "in use" in drawn(status_view(report(page=off | {"problem": "127.0.0.1:1: in use"})))
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])

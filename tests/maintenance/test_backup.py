@@ -243,6 +243,29 @@ def test_by_rsync_it_is_whole_and_verified_on_the_other_side(rsyncd: str, tmp_pa
 
 
 @needs_rsync
+def test_over_ssh_it_asks_no_questions_and_takes_any_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for ssh runs what it is asked to here, and writes down its options."""
+    far, ssh = tmp_path / "far away", tmp_path / "bin" / "ssh"
+    far.mkdir()
+    ssh.parent.mkdir()
+    ssh.write_text(
+        '#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do echo "$2" >>"$0.options"; shift 2; done\n'
+        'shift\nexec sh -c "$*"\n'
+    )
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+    job = job_for(tmp_path, f"robot@host:{far}")
+    write_state(job)
+    result = backup.run(job)
+    assert result.verdict == "ok", result.summary
+    (folder,) = made(far)
+    assert list(verify(folder, read_manifest(folder))) == []
+    assert "BatchMode=yes" in Path(f"{ssh}.options").read_text()
+
+
+@needs_rsync
 def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -48,6 +48,13 @@ def test_a_bias_is_told_with_its_size_and_axis(bias, state):
     assert figures["gyro bias x"].state == figures["gyro bias z"].state == "ok"
 
 
+def test_figures_are_told_with_as_many_places_as_matter():
+    figures = judged(samples(bias=(1e-17, -0.0123456, 0.0), noise=0.0))
+    assert figures["gyro bias x"].what == "gyro bias x is 0 rad/s, 0 rad/s off 0 rad/s; 0.02 rad/s may be"
+    assert figures["gyro bias y"].what.startswith("gyro bias y is -0.0123 rad/s, 0.0123 rad/s off")
+    assert figures["gravity"].what == "gravity is 9.807 m/s^2, 0 m/s^2 off 9.807 m/s^2; 0.3 m/s^2 may be"
+
+
 def test_a_bias_that_the_reference_has_too_is_no_news_and_its_change_is():
     reference = imu.measure(samples(bias=(0.05, 0.0, 0.0)))
     assert judged(samples(bias=(0.05, 0.0, 0.0), seed=1), reference)["gyro bias x"].state == "ok"

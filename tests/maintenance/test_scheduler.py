@@ -246,7 +246,7 @@ async def test_an_alert_runs_what_runs_on_a_warning_but_not_one_of_maintenance(t
 
 async def test_what_cannot_be_ordered_says_why(tmp_path: Path) -> None:
     machine = await started(tmp_path)
-    with pytest.raises(MaintenanceError, match="there is no task 'nothing'; backup, clean_up"):
+    with pytest.raises(MaintenanceError, match=r"there is no task 'nothing'; backup, .*clean_up"):
         machine.maintenance.order("nothing", {})
     machine.maintenance.order("backup", {})
     with pytest.raises(MaintenanceError, match="runs already, or is about to"):

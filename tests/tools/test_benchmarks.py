@@ -19,6 +19,7 @@ SHORT = {
     "jitter": ["--seconds", "1"],
     "kill": ["--kill", "1", "--freeze", "1", "--gil", "1"],
     "latency": ["--seconds", "2", "--presses", "3"],
+    "page": ["--seconds", "1", "--presses", "2", "--browsers", "2"],
     "overhead": ["--pairs", "1", "--seconds", "1"],
     "policy": ["--runs", "20", "--models", "onnx", "openvino", "export"],
     "ingest": ["--seconds", "2"],

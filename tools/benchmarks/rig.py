@@ -126,6 +126,7 @@ class Rig:
     signals: dict[str, dict[str, Any]]
     policy: dict[str, Any] = field(default_factory=dict)
     realtime: dict[str, Any] = field(default_factory=dict)
+    page: dict[str, Any] = field(default_factory=lambda: {"listen": ""})
     record: dict[str, Any] = field(default_factory=lambda: {"mode": "off"})
     guard: bool = False
     """A guard runs beside the daemon, which needs it."""
@@ -159,6 +160,7 @@ class Rig:
             "signals": self.signals,
             "policy": self.policy,
             "guard": {"required": self.guard},
+            "page": self.page,
             "maintenance": {"health_check": {"schedule": "off"}, "hardware_check": {"schedule": "off"}},
             "record": self.record,
         }
@@ -228,7 +230,7 @@ def rig(
 ) -> Iterator[Rig]:
     """A rig in a folder of its own, with everything stopped and removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="vlad-bench-"))
-    made = Rig(folder, signals, policy or {}, realtime or {}, record or {"mode": "off"}, guard)
+    made = Rig(folder, signals, policy or {}, realtime or {}, record=record or {"mode": "off"}, guard=guard)
     try:
         yield made
     finally:

@@ -58,6 +58,13 @@ class Measured:
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     clock: Timekeeping | None = None
 
+    @property
+    def watts(self) -> float:
+        """Of the whole board, as the largest of its rails says, and of GPUs of their own; NaN: unknown."""
+        parts = [highest(self.rails.values()), *(gpu.watts for gpu in self.gpus)]
+        known = [part for part in parts if part == part]
+        return sum(known) if known else nan
+
     def for_the_kernel(self) -> Computer:
         """The little of it that the safety tick judges."""
         return Computer(

@@ -8,13 +8,15 @@ not_permitted, unavailable.
 Who may look: whoever can open the socket. It is mode 0660 of group `vlad`, or 0600 where there is no such
 group or this process may not give the socket to it. Who may act (arm, disarm, reset, task, record, activate,
 rollback, reload, maintain): root, the daemon's own user and members of the group that operator.group names.
-The e-stop may be pressed by whoever can connect, because that is the safe direction.
+The e-stop may be pressed by whoever can connect, because that is the safe direction. The daemon's own user,
+whom the web page runs as, may say for whom it acts, as params.on_behalf: that is what the event log has then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +41,7 @@ _CLIENTS_PER_USER = 16
 _MOST_EVENTS = 1_000
 _LONGEST_TASK = 1_000
 _LONGEST_REASON = 300
+_LONGEST_NAME = 100
 _FASTEST_STATUS_HZ = 10.0
 _PAUSE_S = 0.002
 _LOOKUP_TIMEOUT_S = 2.0
@@ -280,26 +283,26 @@ class Control:
     async def _estop(self, client: Session, params: Row) -> Row:
         """Does not wait for anything, not even for the user's name."""
         reason = " ".join(str(params.get("reason", "")).split())[:_LONGEST_REASON]
-        self._actions.estop(client.who, reason)
+        self._actions.estop(_actor(client, client.who, params), reason)
         return {"ok": True}
 
     async def _arm(self, client: Session, params: Row) -> Row:
-        refusals = self._actions.arm(await self._operator(client, "arm"))
+        refusals = self._actions.arm(await self._operator(client, "arm", params))
         return {"ok": not refusals, "refusals": refusals}
 
     async def _disarm(self, client: Session, params: Row) -> Row:
-        self._actions.disarm(await self._operator(client, "disarm"))
+        self._actions.disarm(await self._operator(client, "disarm", params))
         return {"ok": True}
 
     async def _reset(self, client: Session, params: Row) -> Row:
-        refusals = self._actions.reset(await self._operator(client, "reset"))
+        refusals = self._actions.reset(await self._operator(client, "reset", params))
         return {"ok": not refusals, "refusals": refusals}
 
     async def _task(self, client: Session, params: Row) -> Row:
         text = params.get("text")
         if not isinstance(text, str) or len(text) > _LONGEST_TASK:
             raise Error("bad_request", "text is missing, or too long", f"at most {_LONGEST_TASK} characters")
-        who = await self._operator(client, "task")
+        who = await self._operator(client, "task", params)
         try:
             self._actions.task(" ".join(text.split()), who)
         except ValueError as error:
@@ -308,11 +311,11 @@ class Control:
 
     async def _activate(self, client: Session, params: Row) -> Row:
         name, version = _named(params)
-        who = await self._operator(client, "activate a bundle")
+        who = await self._operator(client, "activate a bundle", params)
         return await _drive(self._actions.activate(name, version, who))
 
     async def _rollback(self, client: Session, params: Row) -> Row:
-        return await _drive(self._actions.rollback(await self._operator(client, "activate a bundle")))
+        return await _drive(self._actions.rollback(await self._operator(client, "activate a bundle", params)))
 
     async def _recordings(self, client: Session, params: Row) -> list[Row]:
         return await self._actions.recordings()
@@ -322,7 +325,7 @@ class Control:
         if what not in ("mark", "start", "stop"):
             raise Error("bad_request", f"what is {what!r}", "use mark, start or stop")
         try:
-            self._actions.record(what, note, await self._operator(client, "record"))
+            self._actions.record(what, note, await self._operator(client, "record", params))
         except RecordError as error:
             raise Error("refused", str(error), "see vladctl record status") from None
         return {"ok": True, "what": what, "note": note}
@@ -331,7 +334,7 @@ class Control:
         return str(await self._off_loop(lambda: to_json(self._actions.maintenance())))
 
     async def _maintain(self, client: Session, params: Row) -> Row:
-        who = await self._operator(client, "run a maintenance task")
+        who = await self._operator(client, "run a maintenance task", params)
         name, given = params.get("name"), params.get("params", {})
         if not isinstance(name, str) or not isinstance(given, dict):
             raise Error("bad_request", "name or params is wrong", 'send {"name": "backup", "params": {}}')
@@ -342,10 +345,10 @@ class Control:
         return {"ok": True, "name": name, "waits": waits}
 
     async def _reload(self, client: Session, params: Row) -> Row:
-        outcome = await self._actions.reload(await self._operator(client, "reload the settings"))
+        outcome = await self._actions.reload(await self._operator(client, "reload the settings", params))
         return {"ok": not outcome["problems"], **outcome}
 
-    async def _operator(self, client: Session, act: str) -> str:
+    async def _operator(self, client: Session, act: str, params: Row) -> str:
         """Who acts, for the event log; Error if they may not."""
         try:
             identity = await asyncio.wait_for(asyncio.shield(client.identity), _LOOKUP_TIMEOUT_S)
@@ -364,7 +367,15 @@ class Control:
                     act=act,
                 )
             raise Error("not_permitted", f"{identity.name} may not {act}", identity.refusal)
-        return identity.name
+        return _actor(client, identity.name, params)
+
+
+def _actor(client: Session, name: str, params: Row) -> str:
+    """Whom the event log names: this client, or for whom it acts if it is the daemon's own user."""
+    other = params.get("on_behalf")
+    if not isinstance(other, str) or not other or client.peer.uid != os.geteuid():
+        return name
+    return f"{' '.join(other.split())[:_LONGEST_NAME]} (through {name})"
 
 
 def _named(params: Row) -> tuple[str, str]:

@@ -191,6 +191,8 @@ def _facts(status: Row) -> Table:
         table.add_row("operation", _operation(operation))
     if record := status.get("record"):
         table.add_row("record", _record(record))
+    if (page := status.get("page")) and (page.get("on") or page.get("problem")):
+        table.add_row("page", _page(page))
     realtime = status.get("realtime") or {}
     text = Text(", ").join(_state(name, state, "applied", "off") for name, state in realtime.items())
     table.add_row("realtime", text)
@@ -304,6 +306,16 @@ def _record(record: Row) -> Text:
         f", holds the last {record['held_s']:.0f} s in {record['held_mb']:.0f} MB" if state != "off" else ""
     )
     return Text(f"{state}{held}")
+
+
+def _page(page: Row) -> Text:
+    """Where the web page is, and how many look at it."""
+    if page.get("problem"):
+        return Text(clean(page["problem"]), style="yellow")
+    if not page.get("address"):
+        return Text("starting")
+    browsers = page.get("browsers") or 0
+    return Text(f"{clean(page['address'])}, {browsers} browser{'' if browsers == 1 else 's'}")
 
 
 def _parts(parts: Mapping[str, Row]) -> Text:

@@ -24,8 +24,8 @@ PICTURES = frozenset(("image", "compressed_image", "point_cloud"))
 """The types of signals that go to pictures.sock."""
 FEED_QUEUE = 200
 """Messages that wait for a slow process, on either side: those of ten seconds."""
-PICTURE_QUEUE = 2
-"""Pictures that do so; beside them one of each camera. They are megabytes each."""
+PICTURE_QUEUE = 4
+"""Pictures that do so, and in the daemon two more of each camera: they are megabytes each."""
 _STOPS = (Mode.STOPPING, Mode.ESTOP)
 
 

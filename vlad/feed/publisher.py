@@ -102,7 +102,7 @@ class Feed:
         self._context: zmq.Context[Socket] = zmq.Context()
         try:
             self._feed = _Outlet(self._context, run_dir / FEED_SOCKET, FEED_QUEUE)
-            most = len(self._due_ns) + PICTURE_QUEUE
+            most = 2 * len(self._due_ns) + PICTURE_QUEUE
             self._show = _Outlet(self._context, run_dir / PICTURES_SOCKET, most)
         except BaseException:
             self.close()

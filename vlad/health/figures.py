@@ -85,7 +85,10 @@ def gather(daemon: Daemon) -> Figures:
         stamp_ns=now_ns,
         tick=TickFigures(counts.count, counts.missed, counts.late_5ms),
         events_dropped=daemon.events.dropped,
-        storage_problem=daemon.events.problem or daemon.latch.problem or daemon.blackbox.problem,
+        storage_problem=daemon.events.problem
+        or daemon.latch.problem
+        or daemon.blackbox.problem
+        or daemon.maintenance.problem,
         storage_lost=daemon.events.lost,
         parts={part.name: PartFigures(part.state, part.restarts, part.error) for part in daemon.parts},
         signals={topic: _signal(daemon, topic, now_ns) for topic in daemon.ingest.latest},

@@ -42,7 +42,10 @@ def main(argv: list[str] | None = None) -> int:
     _be_modest()
     told = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_daemon, daemon=True).start()
-    result = importlib.import_module(f"vlad.maintenance.tasks.{name}").run(_job(told, lines))
+    try:
+        result = importlib.import_module(f"vlad.maintenance.tasks.{name}").run(_job(told, lines))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself, and the daemon is about to hang up
     lines.write(f"{to_json(_bounded(result))}\n".encode())
     return 0
 

@@ -107,7 +107,7 @@ class Manifest(Table):
     model: Word | None = None
     """The model's file; policies that run on a server have none."""
     expected_latency_s: Positive
-    files: dict[Word, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
+    files: dict[Word, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=dict)
     inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
     output: Output
     encoders: tuple[EncoderTable, ...] = ()

@@ -145,7 +145,9 @@ def _levels(contents: Contents) -> Iterator[str]:
             for level, spent_s in spent.items()
             if spent_s
         )
-        yield _figure("Safety level", drawn, key + ("<span>dashed: starts of vlad</span>" if starts_ns else ""))
+        yield _figure(
+            "Safety level", drawn, key + ("<span>dashed: starts of vlad</span>" if starts_ns else "")
+        )
 
 
 def _plots(contents: Contents) -> Iterator[str]:

@@ -49,10 +49,13 @@ def _state_dir(arguments: argparse.Namespace) -> tuple[Path, bool]:
 
 
 def _read(path: Path, since_ns: int, until_ns: int) -> Contents:
-    if not path.exists():
-        raise ControlError("refused", f"{path}: there is none", "name the state folder with --state-dir")
     try:
+        if not path.exists():
+            raise ControlError("refused", f"{path}: there is none", "name the state folder with --state-dir")
         return read(path, since_ns, until_ns)
+    except PermissionError:
+        hint = "sudo, or be in the group vlad: usermod -aG vlad NAME"
+        raise ControlError("not_permitted", f"you may not read {path.parent}", hint) from None
     except sqlite3.Error as error:
         hint = "may you read it (sudo, or the group vlad)? vladctl doctor says whether it is sound"
         raise ControlError("failed", f"{path}: cannot be read ({error})", hint) from None

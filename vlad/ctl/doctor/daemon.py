@@ -45,6 +45,7 @@ def check_daemon(run_dir: Path, status: Row, settings: Settings | None) -> Itera
     yield from _faults(status)
     yield from _parts(status)
     yield from _record(status)
+    yield from _page(status.get("page") or {})
     yield from _signals(status, settings)
     yield from _health(status.get("health") or {})
 
@@ -80,6 +81,14 @@ def _record(status: Row) -> Iterator[Finding]:
     if left_out:
         what = f"{left_out:,} messages, pictures or chunks were left out: this computer or its disk is slow"
         yield Finding("warning", "recordings", what, "lower record.picture_hz, or raise record.memory_mb")
+
+
+def _page(page: Row) -> Iterator[Finding]:
+    """The web page: where it is, or why it is not."""
+    if page.get("problem"):
+        yield Finding("warning", "page", page["problem"], "see [page] in the settings")
+    elif page.get("address"):
+        yield Finding("ok", "page", page["address"])
 
 
 def _guard(status: Row) -> Iterator[Finding]:

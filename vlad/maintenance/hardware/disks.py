@@ -70,8 +70,15 @@ def _smart(
             return
     except (OSError, ValueError, TypeError):
         pass
-    how = f"let root do this weekly (cron, systemd): smartctl --json --all /dev/{name} > {stored}"
-    yield Finding("unknown", topic, report, how if shutil.which(program) else "apt-get install smartmontools")
+    if not shutil.which(program):
+        how = "apt-get install smartmontools"
+    elif "permi" in report.lower():
+        how = f"let root do this weekly (cron, systemd): smartctl --json --all /dev/{name} > {stored}"
+    else:
+        how = (
+            "a virtual disk has nothing to tell; of a real one: smartctl --scan, and man smartctl on --device"
+        )
+    yield Finding("unknown", topic, report, how)
 
 
 def ask(program: str, name: str, timeout_s: float) -> dict[str, Any] | str:

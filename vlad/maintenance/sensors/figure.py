@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import floor, isfinite, log10
 
 from vlad.maintenance.finding import Finding, State
 
@@ -30,9 +30,8 @@ def judged(
     if not isfinite(off):
         return unknown(topic, name, "is not a number", mend)
     state: State = "ok" if off <= limit else "warning" if off <= MUCH * limit else "problem"
-    what = (
-        f"{name} is {measured:.4g}{unit}, {off:.3g}{unit} off {reference:.4g}{unit}; {limit:g}{unit} may be"
-    )
+    shown, apart, wanted = (f"{_plain(value, limit)}{unit}" for value in (measured, off, reference))
+    what = f"{name} is {shown}, {apart} off {wanted}; {limit:g}{unit} may be"
     return Figure(state, topic, what, "" if state == "ok" else mend, name, measured, reference, unit)
 
 
@@ -40,3 +39,9 @@ def unknown(
     topic: str, name: str, why: str, mend: str, measured: float | None = None, unit: str = ""
 ) -> Figure:
     return Figure("unknown", topic, f"{name}: {why}", mend, name, measured, None, unit)
+
+
+def _plain(value: float, limit: float) -> str:
+    """With as many places as matter beside the limit."""
+    places = 2 - floor(log10(limit)) if limit else 2
+    return f"{round(value, places) + 0.0:g}"
