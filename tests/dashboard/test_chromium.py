@@ -68,6 +68,7 @@ def robot() -> Iterator[Robot]:
 
 @pytest.fixture
 def moving(robot: Robot) -> Robot:
+    robot.rig.call("disarm")
     end_s = time.monotonic() + PATIENCE_S
     while not (answer := robot.rig.call("reset"))["ok"]:  # it may not be at rest yet
         assert time.monotonic() < end_s, answer

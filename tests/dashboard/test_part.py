@@ -64,6 +64,8 @@ def test_the_status_says_where_it_is_and_vlad_takes_it_along_when_it_ends(made: 
     address = await_status(made, lambda status: status["page"]["address"])["page"]["address"]
     status, body = get(address)
     assert (status, b"<title>vlad</title>" in body) == (200, True)
+    status, body = get(address, "/metrics")
+    assert (status, b"# TYPE vlad_" in body) == (200, True)
     made.stop(0)
     assert not serves(address)
 
