@@ -189,9 +189,9 @@ class Ingest:
 
     def _deliver(self, sample: Sample, frames: Sequence[Buffer]) -> None:
         self.latest[sample.topic].put(sample)
+        self._on_sample(sample)
         if self._feed is not None:
             self._feed.sensor(sample, frames)
-        self._on_sample(sample)
 
     def _on_readable(self) -> None:
         if not self._more_to_read:
