@@ -5,7 +5,7 @@ import os
 import shutil
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.maintenance import reports
@@ -77,6 +77,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
+@example({"smart_status": {"passed": 0}})
 def test_whatever_a_report_says_is_told_and_only_a_passed_one_is_well(report):
     passed = isinstance(report, dict) and isinstance(report.get("smart_status"), dict)
     findings = told(report)

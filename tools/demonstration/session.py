@@ -60,6 +60,7 @@ class Session:
         self._began_ns = clock.now_ns()
         self._daemon: Daemon | None = None
         self._simulator: Simulator | None = None
+        self._page = ""
 
     def run(self, seconds: float | None) -> None:
         """For so long after the first arming, or until `stopping` is set. DemoError if it goes wrong."""
@@ -205,6 +206,7 @@ class Session:
         if self._daemon is not None:
             view.status = self._daemon.status
             self._take_events(self._daemon)
+            self._tell_page(view.look("page", "address") or "")
         if self._simulator is not None:
             state = self._simulator.state()
             view.truth = Truth(state.pose, state.twist, state.collided)
@@ -222,6 +224,12 @@ class Session:
                 self.measured.stops.append(reason)
             if text := _told(event):
                 self._note(event["level"], clean(text))
+
+    def _tell_page(self, address: str) -> None:
+        """Where a browser sees all of this, once; it is there a moment after the daemon."""
+        if address and address != self._page:
+            self._page = address
+            self._note("SAFE", f"the robot's page: {address}")
 
     def _note(self, level: str, text: str) -> None:
         self._output.happened(self._view.note(level, text))

@@ -112,7 +112,7 @@ def judge(topic: str, report: Any, settings: HardwareCheckSettings) -> Iterator[
         what = f"{celsius:.0f} degrees Celsius, at most {settings.disk_temperature:g}"
         problems.append(Finding("warning", topic, what, "cool it: airflow, a heat sink"))
     yield from problems
-    if passed is None:
+    if not isinstance(passed, bool):
         how = f"smartctl --all /dev/{topic.split()[-1]} shows what it can tell"
         yield Finding("unknown", topic, f"{name} has no SMART verdict", how)
     elif not problems:
