@@ -330,10 +330,13 @@ class Daemon:
 
     def _on_chunk(self, chunk: Chunk | None) -> None:
         self.watchdog.ticker.wake()
-        if chunk is not None:
-            self.feed.chunk(chunk)
-            if self.inference is not None:
-                self.metrics.chunk(chunk, self.inference.took_ns)
+        if chunk is not None:  # all else about it can wait until its command is out
+            asyncio.get_running_loop().call_soon(self._account, chunk)
+
+    def _account(self, chunk: Chunk) -> None:
+        self.feed.chunk(chunk)
+        if self.inference is not None:
+            self.metrics.chunk(chunk, self.inference.took_ns)
 
     def _on_verdict(self, tick: Tick, verdict: Verdict) -> None:
         self._ticking.set()
