@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-_MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25
+_MADV_COLLAPSE = 25
 _HUGE_BYTES = 2 << 20
 _LARGEST_HEAP_BYTES = 64 << 20
 """Larger ones are reserved rather than used, and filling their gaps would cost memory."""
@@ -69,18 +69,20 @@ def use_huge_pages(maps: Path = Path("/proc/self/maps")) -> str:
     """Move the heap, as start-up has left it, onto huge pages, madvise(2): applied, off, or refused and why.
 
     A tick that wakes up finds the CPU's address caches cold; with huge pages there is less to look up. In a
-    virtual machine an idle daemon takes a tenth less CPU. Linux before 6.1 cannot: off.
+    virtual machine an idle daemon takes a tenth less CPU. Linux before 6.1 cannot: off. What comes later is
+    left on small ones: to give a whole huge page to what is hardly used would only take memory.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    refused = 0
+    applied, refused = False, 0
     for begin, end in _heaps(maps.read_text()):
-        libc.madvise(begin, end - begin, _MADV_HUGEPAGE)
-        if libc.madvise(begin, end - begin, _MADV_COLLAPSE) != 0:
+        if libc.madvise(begin, end - begin, _MADV_COLLAPSE) == 0:
+            applied = True
+        elif ctypes.get_errno() != errno.EINVAL:  # not that of a stack of which nothing is used yet
             refused = ctypes.get_errno()
-    if refused == errno.EINVAL:
-        return "off"
-    return f"refused: {os.strerror(refused)}; the memory is not there in one piece" if refused else "applied"
+    if refused:
+        return f"refused: {os.strerror(refused)}; the memory is not there in one piece"
+    return "applied" if applied else "off"
 
 
 def _heaps(maps: str) -> list[tuple[int, int]]:
