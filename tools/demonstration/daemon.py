@@ -21,6 +21,8 @@ class Daemon:
         self._acting = Client(run_dir)
         self._watching = Client(run_dir)
         self._events: deque[dict[str, Any]] = deque(self._acting.call("events", limit=50))
+        self._came = threading.Condition()
+        self._newest = max((int(event["id"]) for event in self._events), default=0)
         self.status: dict[str, Any] = self._acting.call("status")
         threading.Thread(target=self._watch, name="watch vlad", daemon=True).start()
 
@@ -28,6 +30,12 @@ class Daemon:
         """The status as of now."""
         self.status = self._acting.call("status")
         return self.status
+
+    def catch_up(self, timeout_s: float = 1.0) -> None:
+        """Wait until all events until now have come in: they have a connection of their own."""
+        newest = max((event["id"] for event in self._acting.call("events", limit=1)), default=0)
+        with self._came:
+            self._came.wait_for(lambda: self._newest >= newest, timeout_s)
 
     def take_events(self) -> list[dict[str, Any]]:
         """The events since the last call, oldest first."""
@@ -55,4 +63,7 @@ class Daemon:
                 if stream == "status":
                     self.status = data
                 else:
-                    self._events.append(data)
+                    with self._came:
+                        self._events.append(data)
+                        self._newest = int(data["id"])
+                        self._came.notify_all()

@@ -124,6 +124,7 @@ class Session:
             daemon.disarm()
             measured.status = self._until_at_rest(daemon)
             measured.inferences += measured.status["policy"]["inferences"]
+            daemon.catch_up()
         self._take_events(daemon)
 
     def _until_at_rest(self, daemon: Daemon) -> dict[str, Any]:
