@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,6 @@ from vlad.record.store import Record, Store
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "vlad.db"
-
-
-@pytest.fixture
-def opened(path: Path) -> Iterator[Callable[[], EventLog]]:
-    logs: list[EventLog] = []
-
-    def make() -> EventLog:
-        logs.append(EventLog(path, FakeClock()))
-        return logs[-1]
-
-    yield make
-    for log in logs:
-        log.close()
 
 
 def until(what: Callable[[], Any], seconds: float = 10.0) -> None:

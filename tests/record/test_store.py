@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -37,19 +37,6 @@ YEAR_S = 365 * 86_400
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "vlad.db"
-
-
-@pytest.fixture
-def opened(path: Path) -> Iterator[Callable[[], EventLog]]:
-    logs: list[EventLog] = []
-
-    def make() -> EventLog:
-        logs.append(EventLog(path, FakeClock()))
-        return logs[-1]
-
-    yield make
-    for log in logs:
-        log.close()
 
 
 def until(what: Callable[[], object], seconds: float = 10.0) -> None:
