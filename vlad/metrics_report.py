@@ -180,7 +180,7 @@ def _storage(daemon: Daemon) -> Row:
             "events": bool(daemon.events.problem),
             "estop": bool(daemon.latch.problem),
             "record": bool(daemon.blackbox.problem),
-            "maintenance": bool(daemon.maintenance.problem),
+            "maintenance": bool(daemon.maintenance.memory.problem),
         },
         "recording": record["state"] == "recording",
         "recordings": record["finished"],

@@ -108,7 +108,8 @@ def status_report(daemon: Daemon) -> dict[str, Any]:
 
 
 def _storage_problems(daemon: Daemon) -> tuple[str, ...]:
-    return daemon.events.problem, daemon.latch.problem, daemon.blackbox.problem, daemon.maintenance.problem
+    kept = (daemon.events, daemon.latch, daemon.blackbox, daemon.maintenance.memory)
+    return tuple([part.problem for part in kept])
 
 
 def _operation(daemon: Daemon) -> dict[str, float]:

@@ -28,8 +28,8 @@ class Robot:
 
     def __init__(self, names: tuple[str, ...] = NAMES) -> None:
         self.clock = FakeClock()
-        self.agenda = Agenda(names, MaintenanceSettings.model_validate(SETTINGS), self.clock.now_ns(), UTC)
-        self.agenda.remember({}, self.now())
+        settings = MaintenanceSettings.model_validate(SETTINGS)
+        self.agenda = Agenda(names, settings, self.clock.now_ns(), self.now(), UTC)
 
     def now(self) -> Moment:
         return Moment(self.clock.wall_ns(), self.clock.now_ns(), "boot")
@@ -154,8 +154,8 @@ def test_an_alert_that_is_over_before_the_interval_is_no_reason_any_more() -> No
 def test_what_is_remembered_of_a_task_that_is_gone_is_left_alone() -> None:
     robot = Robot()
     known = dict(robot.agenda.records)
-    agenda = Agenda(["backup"], MaintenanceSettings(), 0, UTC)
-    assert agenda.remember(known, robot.now()) == []
+    agenda = Agenda(["backup"], MaintenanceSettings(), 0, robot.now(), UTC)
+    assert agenda.recall(known) == []
     assert list(agenda.records) == ["backup"]
 
 

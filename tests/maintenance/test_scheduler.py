@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from vlad.clock import FakeClock
 from vlad.config import Settings
 from vlad.maintenance.scheduler import Maintenance, MaintenanceError
+from vlad.maintenance.store import Store
 from vlad.messages import Level, Mode
 from vlad.robot import Robot
 
@@ -80,7 +82,7 @@ class Machine:
 
 async def started(folder: Path, clock: FakeClock | None = None, **maintenance: Any) -> Machine:
     machine = Machine(folder, clock, **maintenance)
-    await machine.maintenance.remember()
+    await machine.maintenance.memory.recall()
     return machine
 
 
@@ -259,20 +261,79 @@ async def test_a_corrupt_memory_is_told_and_begun_anew(tmp_path: Path) -> None:
     assert "is corrupt" in machine.events[0][1]
     machine.clock.advance(2 * DAY_S)
     assert await machine.look() == 1
-    assert machine.maintenance.problem == ""
+    assert machine.maintenance.memory.problem == ""
 
 
-async def test_a_disk_that_takes_nothing_is_told_once_and_tasks_run_all_the_same(tmp_path: Path) -> None:
+@pytest.fixture(params=["a folder in its place", "a folder that is mounted read-only"])
+def unwritable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A state folder whose maintenance.db cannot be written, and what mends that."""
+    if request.param == "a folder in its place":
+        (tmp_path / "maintenance.db").mkdir()
+        yield tmp_path, (tmp_path / "maintenance.db").rmdir
+        return
+    mount = subprocess.run(["mount", "--bind", tmp_path, tmp_path], capture_output=True, check=False)
+    if mount.returncode != 0:
+        pytest.skip("only root may mount")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", tmp_path], check=True)
+        yield tmp_path, lambda: subprocess.run(["mount", "-o", "remount,bind,rw", tmp_path], check=True)
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+
+async def test_what_cannot_be_saved_is_told_once_and_saved_as_soon_as_it_can_be(
+    unwritable: tuple[Path, Callable[[], None]],
+) -> None:
+    folder, mend = unwritable
+    machine = await started(folder)
+    for _ in range(3):
+        assert await machine.look() == 0
+    problem = machine.maintenance.memory.problem
+    assert problem.startswith(f"{folder}/maintenance.db: ")
+    assert machine.events == [(Level.WARNING, problem)]
+    mend()
+    assert await machine.look() == 0
+    assert machine.maintenance.memory.problem == ""
+    assert machine.events[1:] == [(Level.SAFE, f"{folder}/maintenance.db: can be written again")]
+    assert set(Store(folder / "maintenance.db").load()[0]) == set(machine.maintenance.report()["tasks"])
+
+
+async def test_a_task_runs_though_nothing_can_be_saved_and_its_end_is_saved_later(tmp_path: Path) -> None:
+    (tmp_path / "maintenance.db").mkdir()
     machine = await started(tmp_path)
-    machine.maintenance._store.path = tmp_path / "none" / "maintenance.db"
     machine.clock.advance(2 * DAY_S)
+    machine.do("backup", "ok 3 files")
     assert await machine.look() == 1
-    assert "unable to open" in machine.maintenance.problem
-    assert [text for _, text in machine.events if "unable to open" in text] == [machine.maintenance.problem]
-    (tmp_path / "none").mkdir()
-    machine.clock.advance(1.3 * DAY_S)
+    assert machine.maintenance.memory.problem
+    (tmp_path / "maintenance.db").rmdir()
+    assert await machine.look() == 0
+    assert Store(tmp_path / "maintenance.db").load()[0]["backup"].summary == "3 files"
+    again = await started(tmp_path, machine.clock)
+    assert await again.look() == 0, "it is not done a second time"
+
+
+async def test_what_is_on_a_disk_that_comes_late_is_remembered_but_for_what_ran_since(tmp_path: Path) -> None:
+    """A state folder that was not there at the start, such as one on a disk that is mounted late."""
+    late = await started(tmp_path, vacuum={"schedule": "off"})
+    late.do("backup", "ok of yesterday")
+    late.maintenance.order("backup", {})
+    late.maintenance.order("vacuum", {})
+    assert await late.look() == 2
+    (tmp_path / "maintenance.db").rename(tmp_path / "kept")
+    (tmp_path / "maintenance.db").mkdir()
+    machine = await started(tmp_path, late.clock, vacuum={"schedule": "off"})
+    assert machine.task()["verdict"] is None
+    machine.do("backup", "ok of today")
+    machine.maintenance.order("backup", {})
     assert await machine.look() == 1
-    assert machine.maintenance.problem == ""
+    (tmp_path / "maintenance.db").rmdir()
+    (tmp_path / "kept").rename(tmp_path / "maintenance.db")
+    assert await machine.look() == 0
+    assert machine.maintenance.memory.problem == ""
+    assert machine.task()["summary"] == "of today"
+    assert machine.task("vacuum")["verdict"] == "ok"
+    saved, _ = Store(tmp_path / "maintenance.db").load()
+    assert (saved["backup"].summary, saved["vacuum"].verdict) == ("of today", "ok")
 
 
 async def test_the_daemon_ends_its_task_when_it_stops_and_it_runs_again_at_the_next_start(

@@ -88,7 +88,7 @@ def gather(daemon: Daemon) -> Figures:
         storage_problem=daemon.events.problem
         or daemon.latch.problem
         or daemon.blackbox.problem
-        or daemon.maintenance.problem,
+        or daemon.maintenance.memory.problem,
         storage_lost=daemon.events.lost,
         parts={part.name: PartFigures(part.state, part.restarts, part.error) for part in daemon.parts},
         signals={topic: _signal(daemon, topic, now_ns) for topic in daemon.ingest.latest},

@@ -40,11 +40,18 @@ class Agenda:
     """All tasks, what is remembered of each, and who asked for what."""
 
     def __init__(
-        self, names: Iterable[str], settings: MaintenanceSettings, started_ns: int, zone: tzinfo | None = None
+        self,
+        names: Iterable[str],
+        settings: MaintenanceSettings,
+        started_ns: int,
+        now: Moment,
+        zone: tzinfo | None = None,
     ) -> None:
-        """`started_ns`: of this process, on the monotonic clock; `zone` None: this computer's."""
+        """`started_ns`: of this process, on the monotonic clock; `now`: when the tasks became known; `zone` None:
+        this computer's.
+        """
         self.settings: dict[str, TaskSettings] = {name: settings.of(name) for name in names}
-        self.records: dict[str, Record] = {}
+        self.records = {name: Record(name, now) for name in self.settings}
         self.orders: dict[str, dict[str, Any]] = {}
         """What is to be run by hand, and with what parameters."""
         self._schedules: dict[str, Schedule] = {
@@ -56,12 +63,12 @@ class Agenda:
         self._alerts: set[str] = set()
         self._warned: set[str] = set()
 
-    def remember(self, records: Mapping[str, Record], now: Moment) -> list[Record]:
-        """Take what is known; the records that are new, since nothing is known of their tasks."""
-        new = [Record(name, now) for name in self.settings if name not in records]
-        known = {name: record for name, record in records.items() if name in self.settings}
-        self.records = known | {record.name: record for record in new}
-        return new
+    def recall(self, records: Mapping[str, Record]) -> list[str]:
+        """Take what the disk knows, but of tasks that ran since; those of which it knows something else."""
+        for name, record in self.records.items():
+            if record.tried is None:
+                self.records[name] = records.get(name, record)
+        return [name for name, record in self.records.items() if record != records.get(name)]
 
     def warn(self, alerts: set[str]) -> None:
         """What health is alarmed about now, by the alerts' ids: a new one is a reason to look."""

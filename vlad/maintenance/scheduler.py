@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import sqlite3
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ from vlad.clock import NS_PER_S
 from vlad.health.figures import MaintenanceFigures
 from vlad.jsontext import to_json
 from vlad.maintenance.agenda import Agenda, Ending, Pick
+from vlad.maintenance.memory import Memory
 from vlad.maintenance.schedule import Moment
-from vlad.maintenance.store import Record, Store
+from vlad.maintenance.store import Record
 from vlad.maintenance.tasks import find
 from vlad.messages import Level
 from vlad.safety.ladder import ARMED
@@ -65,23 +65,20 @@ class Maintenance:
 
     def __init__(self, daemon: Daemon, words: tuple[str, ...] = _WORDS) -> None:
         """`words` begin the command line of a task's process."""
-        self.problem = ""
-        """Why nothing can be remembered just now; empty: it can."""
         self._daemon = daemon
         self._clock = daemon.clock
         self._words = words
-        self._store = Store(daemon.settings.paths.state_dir / "maintenance.db")
         self._boot = _BOOT_ID.read_text().strip()
         self._descriptions = find()
-        self._agenda = Agenda(self._descriptions, daemon.settings.maintenance, daemon.started_ns)
-        self._agenda.remember({}, self._now())
+        self._agenda = Agenda(self._descriptions, daemon.settings.maintenance, daemon.started_ns, self._now())
+        self.memory = Memory(daemon.settings.paths.state_dir / "maintenance.db", self._agenda, daemon.events)
         self._rows = {name: self._row(name) for name in self._agenda.records}
         self._running: _Running | None = None
         self._ordered = asyncio.Event()
 
     async def run(self) -> None:
         """Look what is due, and run it, for ever."""
-        await self.remember()
+        await self.memory.recall()
         while True:
             if not await self.look():
                 with contextlib.suppress(TimeoutError):
@@ -90,6 +87,7 @@ class Maintenance:
 
     async def look(self) -> bool:
         """Run what is to be run now; whether there was anything."""
+        await self.memory.mend()
         self._agenda.warn(self._alerts())
         pick = self._agenda.pick(self._now(), armed=self._armed)
         self._rows = {name: self._row(name) for name in self._agenda.records}
@@ -123,7 +121,7 @@ class Maintenance:
                 "for_s": round((self._clock.now_ns() - running.since_ns) / NS_PER_S, 1),
             },
             "ordered": list(self._agenda.orders),
-            "problem": self.problem,
+            "problem": self.memory.problem,
             "tasks": self._rows,
         }
 
@@ -172,35 +170,6 @@ class Maintenance:
             if row["level"] in bad and not row["component"].startswith("maintenance")
         }
 
-    async def remember(self) -> None:
-        """Take from the disk what came of each task before."""
-        known: dict[str, Record] = {}
-        try:
-            known, trouble = await asyncio.to_thread(self._store.load)
-        except (sqlite3.Error, OSError) as error:
-            self._trouble(error)
-        else:
-            if trouble:
-                log.error("%s", trouble)
-                self._daemon.events.put("maintenance", Level.WARNING, trouble)
-        for record in self._agenda.remember(known, self._now()):
-            await self._save(record)
-
-    async def _save(self, record: Record) -> None:
-        try:
-            await asyncio.to_thread(self._store.save, record)
-        except (sqlite3.Error, OSError) as error:
-            self._trouble(error)
-        else:
-            self.problem = ""
-
-    def _trouble(self, error: Exception) -> None:
-        problem = f"{self._store.path}: {error}; after a restart tasks run that were done already"
-        if problem != self.problem:
-            log.error("%s", problem)
-            self._daemon.events.put("maintenance", Level.WARNING, problem)
-        self.problem = problem
-
     def _row(self, name: str) -> Row:
         """As of the last look; all times on the wall clock."""
         task, record = self._agenda.settings[name], self._agenda.records[name]
@@ -224,7 +193,8 @@ class Maintenance:
         before = self._agenda.records[pick.name]
         self._running = _Running(pick.name, began.now_ns)
         try:
-            await self._save(self._agenda.begin(pick, began))
+            self._agenda.begin(pick, began)
+            await self.memory.save(pick.name)
             ending = await self._watch(pick.name, params, began)
         finally:
             self._running = None
@@ -233,12 +203,13 @@ class Maintenance:
                 self._agenda.orders[pick.name] = params
             text = f"{pick.name}: ended because the robot was armed; it runs when it is disarmed again"
             self._daemon.events.put("maintenance", Level.SAFE, text, task=pick.name)
-            await self._save(self._agenda.put_back(pick.name))
+            self._agenda.put_back(pick.name)
+            await self.memory.save(pick.name)
             return
         after = self._agenda.end(pick.name, ending, self._now())
         self._rows[pick.name] = self._row(pick.name)
         self._tell(before, after)
-        await self._save(after)
+        await self.memory.save(pick.name)
 
     async def _watch(self, name: str, params: Row, began: Moment) -> Ending | None:
         """Run it until it ends, or must; None: it was ended because the robot was armed."""

@@ -19,6 +19,7 @@ from vlad.jsontext import to_json
 from vlad.maintenance.schedule import Moment
 
 _BUSY_S = 2.0
+_COLUMNS = 14
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tasks(
@@ -70,17 +71,11 @@ class Store:
             os.replace(self.path, aside)
             return {}, f"{self.path}: is corrupt ({error}), moved aside to {aside.name}; schedules begin anew"
 
-    def save(self, record: Record) -> None:
-        """On the disk when this returns."""
-        tried = record.tried or Moment(0, 0, "")
-        values = (
-            record.name, record.done.wall_ns, record.done.now_ns, record.done.boot,
-            *((tried.wall_ns, tried.now_ns, tried.boot) if record.tried else (None, None, None)),
-            record.failures, record.unfinished, record.verdict, record.summary, to_json(list(record.rows)),
-            record.ended_wall_ns, record.took_s,
-        )  # fmt: skip
+    def save(self, *records: Record) -> None:
+        """All on the disk when this returns, or none."""
+        rows = [_values(record) for record in records]
         with self._open() as connection, connection:
-            connection.execute(f"INSERT OR REPLACE INTO tasks VALUES ({','.join('?' * len(values))})", values)
+            connection.executemany(f"INSERT OR REPLACE INTO tasks VALUES ({','.join('?' * _COLUMNS)})", rows)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -93,6 +88,16 @@ class Store:
         with self._open() as connection:
             rows = connection.execute("SELECT * FROM tasks").fetchall()
         return {row[0]: _record(row) for row in rows}
+
+
+def _values(record: Record) -> tuple[Any, ...]:
+    tried = record.tried
+    return (
+        record.name, record.done.wall_ns, record.done.now_ns, record.done.boot,
+        *((tried.wall_ns, tried.now_ns, tried.boot) if tried else (None, None, None)),
+        record.failures, record.unfinished, record.verdict, record.summary, to_json(list(record.rows)),
+        record.ended_wall_ns, record.took_s,
+    )  # fmt: skip
 
 
 def _record(row: tuple[Any, ...]) -> Record:
