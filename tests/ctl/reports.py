@@ -22,6 +22,19 @@ def signal(kind: str, **changes: Any) -> Row:
     return row | {"bad": {}} | changes
 
 
+def upkeep(**changes: Any) -> Row:
+    """A task of maintenance that went well."""
+    row = {
+        "schedule": "daily 03:00",
+        "priority": "high",
+        "only_disarmed": False,
+        "verdict": "ok",
+        "summary": "fine",
+    }
+    row |= {"ended_wall_ns": 1_700_000_000 * 10**9, "took_s": 1.5, "failures": 0}
+    return row | {"due_wall_ns": 1_900_086_400 * 10**9} | changes
+
+
 def report(**changes: Any) -> Row:
     """A robot that drives; `changes` replace top-level keys."""
     status = {
@@ -74,6 +87,14 @@ def report(**changes: Any) -> Row:
                    "causes": ["stop signal_stale: camera"], "ends_in_s": 8.2, "finished": 3, "held_s": 30.1,
                    "folder": "/var/lib/vlad/recordings", "held_mb": 21.4, "messages": 51_000, "dropped": 0,
                    "pictures_dropped": 2, "chunks_lost": 0, "problem": ""},
+        "maintenance": {
+            "running": None, "ordered": [], "problem": "",
+            "tasks": {
+                "backup": upkeep(verdict="failed", summary="/mnt/x: No space left on device", failures=3),
+                "clean_up": upkeep(due_wall_ns=1_900_000_000 * 10**9),
+                "security_scan": upkeep(verdict="warning", ended_wall_ns=1_700_009_000 * 10**9),
+            },
+        },
         "page": {"on": True, "address": "http://127.0.0.1:8420", "browsers": 2, "problem": ""},
         "motion": {"names": ["linear_x", "angular_z"], "velocity_limits": [0.8, 2.0], "lower": [None, None],
                    "upper": [None, None], "velocity": [0.29, -0.11], "position": None, "watts": None,

@@ -28,6 +28,7 @@ def test_a_healthy_robot_shows_everything_that_counts() -> None:
                  "missed 0", "linear_x +0.300", "restarting (2 restarts; OSError: x)", "fifo applied",
                  "memory refused: Operation not permitted", "1 motor driver)",
                  "http://127.0.0.1:8420, 2 browsers",
+                 "backup failed 2023-11-1", "next clean_up 2030-03-17",
                  "cpu 42%, memory 50%, disk 90%, 51 degrees",
                  "0.50 WARNING: disk; 1 alert, see vladctl health",
                  "disagreement 0.123 (slows above 0.3, stops above 0.75)"):  # fmt: skip

@@ -1,4 +1,4 @@
-"""A moment, as people write it: an age such as 7d, or a local date and time."""
+"""A moment, as people write and read it: an age such as 7d, or a local date and time."""
 
 from __future__ import annotations
 
@@ -25,3 +25,8 @@ def moment(text: str) -> int:
             told = "must be an age (90min, 24h, 7d, 4w) or a date (2026-11-14, 2026-11-14T08:30)"
             raise argparse.ArgumentTypeError(told) from None
     return round(min(max(seconds, 0.0), _LATEST_S) * 1e9)
+
+
+def local(wall_ns: int | None) -> str:
+    """Date and time, to the minute; a dash where it is not known."""
+    return f"{datetime.fromtimestamp(wall_ns / 1e9):%Y-%m-%d %H:%M}" if wall_ns is not None else "-"

@@ -47,8 +47,9 @@ class Agenda:
         now: Moment,
         zone: tzinfo | None = None,
     ) -> None:
-        """`started_ns`: of this process, on the monotonic clock; `now`: when the tasks became known; `zone` None:
-        this computer's.
+        """`started_ns`: of this process, on the monotonic clock; `now`: when the tasks became known.
+
+        `zone` None: this computer's.
         """
         self.settings: dict[str, TaskSettings] = {name: settings.of(name) for name in names}
         self.records = {name: Record(name, now) for name in self.settings}

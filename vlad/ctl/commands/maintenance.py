@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -17,13 +16,14 @@ from rich.text import Text
 from vlad.config import ConfigError, PathSettings, load_settings
 from vlad.ctl.client import Client, ControlError, connect
 from vlad.ctl.findings import findings_table
+from vlad.ctl.maintenance_view import VERDICT_STYLES, running_text, waiting_text
 from vlad.ctl.output import Output, clean
+from vlad.ctl.times import local
 from vlad.jsontext import to_json
 from vlad.maintenance.backup import BackupError
 from vlad.maintenance.restore import Restored, restore
 from vlad.settings_files import DEFAULT_SETTINGS
 
-_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 _LOOK_S = 0.2
 _FINDING = {"state", "topic", "what", "mend"}
 
@@ -52,10 +52,10 @@ def _list(maintenance: Row, out: Output) -> int:
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, task in maintenance["tasks"].items():
-        result = Text(task["verdict"] or "-", _STYLES.get(task["verdict"], "dim"))
+        result = Text(task["verdict"] or "-", VERDICT_STYLES.get(task["verdict"], "dim"))
         table.add_row(
-            Text(clean(name), "bold"), result, _when(task["ended_wall_ns"]),
-            f"next {_when(task['due_wall_ns'])}", clean(task["summary"] or task["description"]),
+            Text(clean(name), "bold"), result, local(task["ended_wall_ns"]),
+            f"next {local(task['due_wall_ns'])}", clean(task["summary"] or task["description"]),
         )  # fmt: skip
     out.show(table)
     for line in _now(maintenance):
@@ -66,12 +66,10 @@ def _list(maintenance: Row, out: Output) -> int:
 def _now(maintenance: Row) -> list[Text]:
     """What runs, what was ordered, and what is wrong."""
     lines = []
-    if running := maintenance["running"]:
-        lines.append(
-            Text(f"{clean(running['name'])} runs: {running['progress']:.0%} {clean(running['text'])}")
-        )
+    if maintenance["running"]:
+        lines.append(running_text(maintenance["running"]))
     if maintenance["ordered"]:
-        lines.append(Text(f"waiting: {', '.join(map(clean, maintenance['ordered']))}"))
+        lines.append(waiting_text(maintenance["ordered"], maintenance["tasks"]))
     if maintenance["problem"]:
         lines.append(Text(clean(maintenance["problem"]), "red"))
     return lines
@@ -92,9 +90,9 @@ def _task(name: str, task: Row) -> RenderableType:
     table.add_row("task", Text(f"{clean(name)}: {clean(task['description'])}"))
     disarmed = ", only while the robot is disarmed" if task["only_disarmed"] else ""
     table.add_row("runs", f"{clean(task['schedule'])}, priority {clean(task['priority'])}{disarmed}")
-    table.add_row("next", _when(task["due_wall_ns"]))
+    table.add_row("next", local(task["due_wall_ns"]))
     if task["verdict"]:
-        table.add_row("last", f"{_when(task['ended_wall_ns'])}, in {task['took_s']:.1f} s")
+        table.add_row("last", f"{local(task['ended_wall_ns'])}, in {task['took_s']:.1f} s")
         table.add_row("result", _result(task))
     findings = [row for row in task["rows"] if row.keys() >= _FINDING]
     others = (_found(row) for row in task["rows"] if not row.keys() >= _FINDING)
@@ -103,15 +101,12 @@ def _task(name: str, task: Row) -> RenderableType:
 
 def _result(task: Row) -> Text:
     again = f" ({task['failures']} times in a row)" if task["failures"] > 1 else ""
-    return Text(f"{task['verdict']}{again}: {clean(task['summary'])}", _STYLES.get(task["verdict"], ""))
+    style = VERDICT_STYLES.get(task["verdict"], "")
+    return Text(f"{task['verdict']}{again}: {clean(task['summary'])}", style)
 
 
 def _found(row: Row) -> Text:
     return Text("  " + ", ".join(f"{clean(key)} {clean(value)}" for key, value in row.items() if value != ""))
-
-
-def _when(wall_ns: int | None) -> str:
-    return f"{datetime.fromtimestamp(wall_ns / 1e9):%Y-%m-%d %H:%M}" if wall_ns is not None else "-"
 
 
 # running a task ---------------------------------------------------------------------------------------
@@ -189,7 +184,7 @@ def _paths(arguments: argparse.Namespace) -> PathSettings:
 
 
 def _restored(done: Restored, dry_run: bool) -> RenderableType:
-    made = f"the backup of {clean(done.robot)} from {_when(done.wall_ns)}"
+    made = f"the backup of {clean(done.robot)} from {local(done.wall_ns)}"
     lines = [Text(f"{made} would be put back:" if dry_run else f"{made} is put back:")]
     for path in done.files:
         known = " (replaces what is there)" if path in done.replaced else ""
