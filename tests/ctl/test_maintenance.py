@@ -28,8 +28,8 @@ def serve(daemon: Served, **changes: object) -> None:
 def test_the_list_has_what_came_of_each_and_what_runs(daemon: Served, vladctl: Vladctl) -> None:
     serve(daemon)
     text = " ".join(vladctl("maintenance", "list").stdout.split())
-    for part in ("backup failed 2023-11-1", "vacuum - - next - Copy it.", "vacuum runs: 25% 40 pages left",
-                 "waiting: backup", "full"):  # fmt: skip
+    for part in ("backup failed 2023-11-1", "task result last next", "vacuum - never by hand Copy it.",
+                 "vacuum runs: 25% 40 pages left", "waiting: backup", "full"):  # fmt: skip
         assert part in text
     assert "\x1b" not in text
 
@@ -69,6 +69,21 @@ def test_findings_are_shown_as_doctor_shows_them(daemon: Served, vladctl: Vladct
     assert any(line.startswith("unknown memory nothing counts its") for line in lines)
     assert "None" not in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def test_one_that_never_ran_says_how_to_run_it(daemon: Served, vladctl: Vladctl) -> None:
+    serve(daemon)
+    text = " ".join(vladctl("maintenance", "show", "vacuum").stdout.split())
+    assert "only by hand: vladctl maintenance run vacuum" in text
+    assert "last never" in text
+
+
+def test_a_reference_is_only_for_what_measures(daemon: Served, vladctl: Vladctl) -> None:
+    serve(daemon)
+    done = vladctl("maintenance", "run", "backup", "--reference")
+    assert done.returncode == 1
+    assert "backup takes no --reference" in done.stderr
+    assert daemon.actions.done == []
 
 
 def test_an_unknown_one_is_refused(daemon: Served, vladctl: Vladctl) -> None:

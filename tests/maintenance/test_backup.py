@@ -19,7 +19,7 @@ import pytest
 
 from tests.maintenance.jobs import make_job, write_state
 from vlad.maintenance import backup as copying
-from vlad.maintenance import targets
+from vlad.maintenance import rsync, targets
 from vlad.maintenance.backup import MANIFEST, BackupError, read_manifest, verify
 from vlad.maintenance.job import Job
 from vlad.maintenance.tasks import backup
@@ -280,7 +280,7 @@ def test_what_differs_on_the_other_side_is_no_backup(
 ) -> None:
     job = job_for(tmp_path, rsyncd)
     write_state(job)
-    send = targets._Rsync._run
+    send = rsync.Rsync._run
 
     def damage(self: Any, *options: str, paths: tuple[str, ...]) -> str:
         if "--checksum" in options:
@@ -288,7 +288,7 @@ def test_what_differs_on_the_other_side_is_no_backup(
             found.write_text("[]")
         return send(self, *options, paths=paths)
 
-    monkeypatch.setattr(targets._Rsync, "_run", damage)
+    monkeypatch.setattr(rsync.Rsync, "_run", damage)
     result = backup.run(job)
     assert result.verdict == "failed"
     assert "differs from what was sent" in result.summary

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -161,3 +163,11 @@ def test_an_unsound_database_is_a_warning_and_one_that_is_none_has_failed(tmp_pa
 
 def test_where_there_is_no_database_there_is_nothing_to_do(tmp_path: Path) -> None:
     assert vacuum.run(make_job(tmp_path)).verdict == "ok"
+
+
+@pytest.mark.parametrize("words", [(), ("nothing",), ("vacuum", "backup")])
+def test_who_starts_a_tasks_process_by_hand_is_told_how_to_run_the_task(words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "vlad.maintenance", *words]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "vladctl maintenance run TASK, one of backup, " in done.stderr

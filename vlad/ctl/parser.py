@@ -92,7 +92,7 @@ def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     _add(commands, "reload", "reload", "read the settings again, and apply what may be applied now")
     _record(_add(commands, "record", "record", "look at the recordings, and make one"))
     _maintenance(
-        _add(commands, "maintenance", "maintenance", "look at what looks after this computer, and run it")
+        _add(commands, "maintenance", "maintenance", "see and run the tasks that look after this computer")
     )
     task = _add(commands, "task", "act", "tell the robot what to do")
     task.add_argument("text", nargs="+", help='the instruction; "" for none')
@@ -136,17 +136,21 @@ def _record(parser: argparse.ArgumentParser) -> None:
 def _maintenance(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add(actions, "list", "maintenance", "show the tasks, what came of each, and when they are next due")
-    show = _add(actions, "show", "maintenance", "show all that a task found when it last ran")
-    show.add_argument("name", type=_name)
+    show = _add(
+        actions, "show", "maintenance", "show what a task does, and all that it found when it last ran"
+    )
     run = _add(actions, "run", "maintenance", "run a task now, and wait for its result")
-    run.add_argument("name", type=_name)
-    text = "take what is measured as the reference from now on (calibration_check)"
+    for action in (show, run):
+        action.add_argument("name", type=_name, metavar="TASK", help="its name, as `list` shows it")
+    text = "calibration_check only: take what is measured as the reference from now on"
     run.add_argument("--reference", action="store_true", help=text)
     restore = _add(actions, "restore", "maintenance", "put a backup back, while the daemon is down")
-    restore.add_argument("folder", type=Path, metavar="DIR", help="the backup: it holds manifest.json")
+    text = "the backup, a folder with manifest.json; `show backup` tells where the newest are"
+    restore.add_argument("folder", type=Path, metavar="DIR", help=text)
     restore.add_argument("--config", type=Path, metavar="FILE", help="settings (/etc/vlad/vlad.toml)")
-    restore.add_argument("--state-dir", type=Path, metavar="DIR", help="in place of paths.state_dir")
-    restore.add_argument("--settings", action="store_true", help="the settings too, where they came from")
+    text = "put it there (paths.state_dir of the settings)"
+    restore.add_argument("--state-dir", type=Path, metavar="DIR", help=text)
+    restore.add_argument("--settings", action="store_true", help="also the settings, where they came from")
     restore.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
 

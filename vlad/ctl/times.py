@@ -27,6 +27,6 @@ def moment(text: str) -> int:
     return round(min(max(seconds, 0.0), _LATEST_S) * 1e9)
 
 
-def local(wall_ns: int | None) -> str:
-    """Date and time, to the minute; a dash where it is not known."""
-    return f"{datetime.fromtimestamp(wall_ns / 1e9):%Y-%m-%d %H:%M}" if wall_ns is not None else "-"
+def local(wall_ns: int | None, never: str = "-") -> str:
+    """Date and time, to the minute, or `never`."""
+    return never if wall_ns is None else f"{datetime.fromtimestamp(wall_ns / 1e9):%Y-%m-%d %H:%M}"

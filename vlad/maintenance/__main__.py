@@ -25,16 +25,25 @@ import psutil
 from vlad.config import Settings
 from vlad.jsontext import to_json
 from vlad.maintenance.job import Job, Result
+from vlad.maintenance.tasks import find
 from vlad.robot import Robot
 
 _MOST_ROWS = 200
 _LONGEST_TEXT = 1_000
 _PROGRESS_S = 0.2
+_USAGE = "vlad runs this by itself, a process for each task; to run one now: vladctl maintenance run TASK"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0, with a result on stdout; an error that the task did not expect ends it with a traceback."""
-    (name,) = sys.argv[1:] if argv is None else argv
+    """0, with a result on stdout; an error that the task did not expect ends it with a traceback.
+
+    2: it was not vlad that started it.
+    """
+    names = sys.argv[1:] if argv is None else argv
+    if len(names) != 1 or names[0] not in find() or sys.stdin.isatty():
+        sys.stderr.write(f"vlad.maintenance: {_USAGE}, one of {', '.join(find())}\n")
+        return 2
+    (name,) = names
     # What a library prints must not come between the lines.
     lines = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

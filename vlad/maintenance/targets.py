@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import sqlite3
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,16 +22,12 @@ from vlad.clock import NS_PER_S
 from vlad.files import sync_folder
 from vlad.maintenance.backup import MANIFEST, BackupError, Manifest, Source, fill
 from vlad.maintenance.job import Job
+from vlad.maintenance.rsync import PART, Rsync
 from vlad.maintenance.settings import by_rsync
 
-_PART = ".part"
 _SPARE_BYTES = 32_000_000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
-_CONNECT_S = 10
-_SSH = f"ssh -o BatchMode=yes -o ConnectTimeout={_CONNECT_S}"
-_PRIVATE = ("--perms", "--chmod=D0700,F0600")
-_COMPARING = ("--checksum", "--dry-run", "--itemize-changes", "--delete")
 
 Tell = Callable[[float, str], None]
 
@@ -61,10 +56,10 @@ def back_up(target: str, sources: list[Source], job: Job, tell: Tell) -> Kept:
 def _to_folder(target: str, sources: list[Source], job: Job, tell: Tell) -> Kept:
     folder, keep = Path(target), job.settings.maintenance.backup.keep
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _delete(folder, _names(job, os.listdir(folder), _PART))
+    _delete(folder, _names(job, os.listdir(folder), PART))
     _require_room(folder, sources)
     name = _next_name(job, os.listdir(folder))
-    with _made_whole(folder / f"{name}{_PART}") as part:
+    with _made_whole(folder / f"{name}{PART}") as part:
         manifest = fill(part, sources, job, tell)
         os.rename(part, folder / name)
     sync_folder(folder)
@@ -74,10 +69,10 @@ def _to_folder(target: str, sources: list[Source], job: Job, tell: Tell) -> Kept
 
 def _by_rsync(target: str, sources: list[Source], job: Job, tell: Tell) -> Kept:
     settings = job.settings.maintenance.backup
-    rsync = _Rsync(target.rstrip("/"), settings.rsync_timeout_s)
+    rsync = Rsync(target.rstrip("/"), settings.rsync_timeout_s)
     state_dir = job.settings.paths.state_dir
     _require_room(state_dir, sources)
-    with tempfile.TemporaryDirectory(prefix="backup_", suffix=_PART, dir=state_dir) as stage:
+    with tempfile.TemporaryDirectory(prefix="backup_", suffix=PART, dir=state_dir) as stage:
         name = _next_name(job, rsync.names())
         manifest = fill(Path(stage), sources, job, tell)
         tell(0.9, f"sending to {target}")
@@ -143,50 +138,3 @@ def _explained(target: str, error: OSError | sqlite3.Error) -> str:
         drop_in = f"under systemd also: systemctl edit vlad, [Service] ReadWritePaths={target}"
         return f"{target}: {what}; make it writable for vlad's user; {drop_in}"
     return f"{target}: {what}"
-
-
-class _Rsync:
-    """One folder of another computer."""
-
-    def __init__(self, target: str, timeout_s: int) -> None:
-        self._target = target
-        self._words = ["rsync", "--recursive", "--protect-args", f"--timeout={timeout_s}"]
-        if target.startswith("rsync://"):
-            self._words.append(f"--contimeout={_CONNECT_S}")
-
-    def names(self) -> list[str]:
-        """What is in it: folders, and which of them have a manifest."""
-        chosen = ("--include=/*/", f"--include=/*/{MANIFEST}", "--exclude=*")
-        listed = self._run("--list-only", *chosen, paths=(f"{self._target}/",))
-        return [line.split(maxsplit=4)[-1] for line in listed.splitlines() if line]
-
-    def send(self, folder: Path, name: str) -> None:
-        """All of it, the manifest last; then the other side reads it again. BackupError where it differs."""
-        paths = (f"{folder}/", f"{self._target}/{name}/")
-        self._run(*_PRIVATE, f"--exclude=/{MANIFEST}", paths=paths)
-        self._run(*_PRIVATE, paths=paths)
-        if differing := self._run(*_PRIVATE, *_COMPARING, paths=paths).strip():
-            raise BackupError(f"{self._target}/{name}: differs from what was sent:\n{differing}")
-
-    def delete(self, names: list[str], scratch: Path) -> str:
-        """Why they could not be deleted; empty: they are."""
-        if not names:
-            return ""
-        with tempfile.TemporaryDirectory(dir=scratch, suffix=_PART) as empty:
-            chosen = (f"--include=/{name}/***" for name in names)
-            try:
-                self._run("--delete", *chosen, "--exclude=*", paths=(f"{empty}/", f"{self._target}/"))
-            except BackupError as error:
-                return f"old backups could not be deleted: {error}"
-        return ""
-
-    def _run(self, *options: str, paths: tuple[str, ...]) -> str:
-        """What it says; BackupError where it fails."""
-        done = subprocess.run(
-            [*self._words, *options, "--", *paths], stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, errors="replace", check=False, env={**os.environ, "RSYNC_RSH": _SSH, "LC_ALL": "C"},
-        )  # fmt: skip
-        if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
-            raise BackupError(f"{self._target}: {said[0]}")
-        return done.stdout

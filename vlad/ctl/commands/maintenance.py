@@ -25,6 +25,7 @@ from vlad.maintenance.restore import Restored, restore
 from vlad.settings_files import DEFAULT_SETTINGS
 
 _LOOK_S = 0.2
+_MEASURES = "calibration_check"
 _FINDING = {"state", "topic", "what", "mend"}
 
 Row = Mapping[str, Any]
@@ -48,14 +49,15 @@ def _list(maintenance: Row, out: Output) -> int:
         out.data(dict(maintenance))
         return 0
     table = Table.grid(padding=(0, 2))
-    for _ in range(4):
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    for heading in ("task", "result", "last", "next"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what it found, or does", overflow="fold")
+    table.add_row(*(Text(str(column.header), style="dim") for column in table.columns))
     for name, task in maintenance["tasks"].items():
         result = Text(task["verdict"] or "-", VERDICT_STYLES.get(task["verdict"], "dim"))
         table.add_row(
-            Text(clean(name), "bold"), result, local(task["ended_wall_ns"]),
-            f"next {local(task['due_wall_ns'])}", clean(task["summary"] or task["description"]),
+            Text(clean(name), "bold"), result, local(task["ended_wall_ns"], "never"),
+            local(task["due_wall_ns"], "by hand"), clean(task["summary"] or task["description"]),
         )  # fmt: skip
     out.show(table)
     for line in _now(maintenance):
@@ -90,10 +92,13 @@ def _task(name: str, task: Row) -> RenderableType:
     table.add_row("task", Text(f"{clean(name)}: {clean(task['description'])}"))
     disarmed = ", only while the robot is disarmed" if task["only_disarmed"] else ""
     table.add_row("runs", f"{clean(task['schedule'])}, priority {clean(task['priority'])}{disarmed}")
-    table.add_row("next", local(task["due_wall_ns"]))
+    run = f"vladctl maintenance run {clean(name)}"
+    table.add_row("next", local(task["due_wall_ns"], f"only by hand: {run}"))
     if task["verdict"]:
         table.add_row("last", f"{local(task['ended_wall_ns'])}, in {task['took_s']:.1f} s")
         table.add_row("result", _result(task))
+    else:
+        table.add_row("last", f"never; to have it run now: {run}")
     findings = [row for row in task["rows"] if row.keys() >= _FINDING]
     others = (_found(row) for row in task["rows"] if not row.keys() >= _FINDING)
     return Group(table, *others, findings_table(findings))
@@ -114,6 +119,8 @@ def _found(row: Row) -> Text:
 
 def _run(arguments: argparse.Namespace, out: Output) -> int:
     """Wait for its end; Ctrl-C leaves it running."""
+    if arguments.reference and arguments.name != _MEASURES:
+        raise ControlError("refused", f"{arguments.name} takes no --reference", f"only {_MEASURES} does")
     params = {"reference": True} if arguments.reference else {}
     with connect(arguments.run_dir) as client:
         before = _known(client.call("maintenance"), arguments.name)["ended_wall_ns"]
