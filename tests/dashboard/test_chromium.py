@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -57,7 +58,10 @@ def robot() -> Iterator[Robot]:
         (made.folder / "token").write_text(TOKEN)
         made.page = {"listen": "127.0.0.1:0", "token_file": str(made.folder / "token")}
         made.policy["bundle"] = str(write_policy(made.folder / "models" / "bench", "camera", 32, rounds=0))
-        made.start_daemon("vlad", "--config", made.write_settings())
+        settings = made.write_settings()
+        Path(f"{settings}.d").mkdir()
+        (Path(f"{settings}.d") / "backup.toml").write_text('[maintenance.backup]\ntargets = ["/proc/none"]\n')
+        made.start_daemon("vlad", "--config", settings)
         made.feed(["camera:image:30:64x48"])
         end_s = time.monotonic() + PATIENCE_S
         while not (address := made.call("status")["page"]["address"]) and time.monotonic() < end_s:
@@ -211,3 +215,14 @@ def test_it_fits_on_a_phone_and_is_dark_where_the_phone_is(
         back = page.evaluate("getComputedStyle(document.body).backgroundColor")
         brightness = sum(int(part) for part in back.strip("rgb()").split(",")) / 3
         assert (brightness < 64) == (scheme == "dark")
+
+
+def test_a_task_of_maintenance_that_failed_stands_first_and_says_so(
+    page: sync_api.Page, robot: Robot
+) -> None:
+    first = "document.querySelector('#maintenance .task')"
+    for said in ("backup failed /proc/none: ", "backup failed 2 times in a row /proc/none: "):
+        robot.rig.call("maintain", name="backup", params={})
+        until(page, f"{first}.textContent.startsWith('{said}')")
+    assert page.evaluate(f"{first}.firstChild.className") == "DANGER"
+    assert page.evaluate("document.querySelectorAll('#maintenance .task').length") == 8

@@ -323,14 +323,26 @@ function showSignals(signals) {
 }
 
 const VERDICTS = { ok: "SAFE", warning: "WARNING", failed: "DANGER" };
+const WORST_FIRST = ["failed", "warning"];
+
+// Those that did not end well come first, with what became of them in a word: colour alone is not for everybody.
+function upkeep(tasks) {
+  const rank = (task) => (WORST_FIRST.indexOf(task.verdict) + WORST_FIRST.length + 1) % (WORST_FIRST.length + 1);
+  return Object.entries(tasks || {}).sort(([, one], [, other]) => rank(one) - rank(other)).map(([name, task]) => {
+    const bad = WORST_FIRST.includes(task.verdict) ? task.verdict : "";
+    const said = bad + (task.failures > 1 ? ` ${task.failures} times in a row` : "");
+    return [name, task.verdict, said, task.summary, task.due_wall_ns];
+  });
+}
 
 function showMaintenance(status) {
   const health = status.health || {};
   const alerts = health.alerts || [];
-  const { running, problem, tasks } = status.maintenance || {};
-  const rows = Object.entries(tasks || {}).map(([name, task]) => [name, task.verdict, task.summary, task.due_wall_ns]);
+  const { running, ordered, problem, tasks } = status.maintenance || {};
+  const rows = upkeep(tasks);
+  const waiting = (ordered || []).join(", ");
   const now = running ? `${running.name}: ${Math.round(100 * running.progress)} % ${running.text || ""}` : "";
-  rebuild("maintenance", [health.score, alerts.map((alert) => [alert.id, alert.text]), rows, now, problem], () => [
+  rebuild("maintenance", [health.score, alerts.map((alert) => [alert.id, alert.text]), rows, now, waiting, problem], () => [
     make("p", health.score == null ? "Health: not measured yet" : `Health ${Math.round(100 * health.score)} %`, health.level),
     ...alerts.map((alert) => {
       const node = make("div", "", "fault", alert.level);
@@ -340,9 +352,10 @@ function showMaintenance(status) {
     ...(alerts.length ? [] : [make("p", "No alert.", "quiet")]),
     ...(problem ? [make("p", problem, "DANGER")] : []),
     ...(now ? [make("p", `Running: ${now}`)] : []),
-    ...rows.map(([name, verdict, summary, due]) => {
+    ...(waiting ? [make("p", `Waiting: ${waiting}`)] : []),
+    ...rows.map(([name, verdict, said, summary, due]) => {
       const node = make("p", "", "task");
-      node.append(make("b", `${name} `, VERDICTS[verdict]), summary || "has not run yet");
+      node.append(make("b", `${name} ${said}`.trim() + " ", VERDICTS[verdict]), summary || "has not run yet");
       if (due) node.append(make("small", ` next ${new Date(due / 1e6).toLocaleString([], { hour12: false, dateStyle: "short", timeStyle: "short" })}`));
       return node;
     }),
