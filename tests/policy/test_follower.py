@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -387,3 +389,27 @@ def test_a_chunk_that_was_made_in_the_knowledge_of_what_is_done_meanwhile_has_no
     assert max(value(follower, 4 * STEP_NS + tick * 10 * MS) for tick in range(90)) == 1
     follower.put(chunk([0] * 19, 5 * STEP_NS, 3), 8 * STEP_NS)
     assert min(value(follower, 8 * STEP_NS + tick * 10 * MS) for tick in range(90)) < -0.1
+
+
+def test_nothing_is_loaded_while_chunks_are_followed():
+    """It would be loaded by the loop, in a tick, while the robot moves."""
+    program = """
+import sys
+import numpy as np
+from vlad.messages import Chunk, Kind
+from vlad.policy.follower import Follower
+from vlad.policy_settings import PolicySettings
+known = set(sys.modules)
+for way in ("latest", "blend", "ensemble", "rtc"):
+    follower = Follower(PolicySettings(follow=way))
+    for seq in (1, 2, 3):
+        rows = np.full((8, 2), seq, np.float32)
+        stamp_ns = seq * 100_000_000
+        chunk = Chunk(seq, stamp_ns, stamp_ns, 50_000_000, Kind.TWIST, ("x", "y"), rows, "", 0)
+        assert follower.put(chunk, stamp_ns + 20_000_000)
+        assert follower.step(stamp_ns + 30_000_000) is not None
+        follower.ahead(stamp_ns + 40_000_000, 50_000_000, 8)
+print(sorted(set(sys.modules) - known))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
