@@ -112,8 +112,8 @@ def test_an_output_that_the_server_does_not_give_is_lost(serve, served):
     ("told", "said"),
     [
         (
-            "message: RuntimeError: CUDA error: out of memory\n\nAt:\n  /models/pi/1/model.py(23): execute\n",
-            "message: RuntimeError: CUDA error: out of memory At: /models/pi/1/model.py(23): execute; see its",
+            "message: RuntimeError: CUDA error: no memory\n\nAt:\n  /models/pi/1/model.py(23): execute\n",
+            "message: RuntimeError: CUDA error: no memory At: /models/pi/1/model.py(23): execute; see its",
         ),
         (
             "1 validation error for Plan\nid\n  Input should be a string\n    For more visit https://p.dev",

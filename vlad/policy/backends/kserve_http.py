@@ -75,7 +75,7 @@ class HttpLink:
         except ServerFailed:
             return False
         listed, name = said.get("extensions"), said.get("name")
-        return isinstance(listed, list) and "binary_tensor_data" in listed or name in _TAKE_BYTES
+        return (isinstance(listed, list) and "binary_tensor_data" in listed) or name in _TAKE_BYTES
 
     def _ask(
         self, method: str, path: str, headers: dict[str, str], parts: list[Bytes], deadline: Deadline
