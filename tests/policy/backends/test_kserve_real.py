@@ -68,7 +68,7 @@ def test_a_real_server_sees_the_inputs_as_they_are_and_says_what_it_takes_and_wh
 
 
 def await_well(served, fault):
-    """Until that fault is over and the robot goes on; what else a busy computer has to tell does not matter."""
+    """Until that fault is over and the robot goes on; a busy computer may have others."""
     served.await_status(lambda status: not has_fault(fault)(status))
     served.await_command(CommandMode.RUN)
 
