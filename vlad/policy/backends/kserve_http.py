@@ -4,9 +4,9 @@ GET /v2 says what the server can do, GET /v2/models/NAME[/versions/V] what its m
 on that path with /infer behind it runs it. Question and answer are JSON, with the numbers in it. Where /v2
 has "binary_tensor_data" among its "extensions", their bytes follow the JSON, in its order, each with its
 "binary_data_size", and the header Inference-Header-Content-Length says how long the JSON is. OpenVINO
-Model Server does so without a word of it in /v2. An error is another status than 200 and {"error": text}, or where FastAPI does
-not understand the question {"detail": list}. A question's "id" may be left out; KServe's own server then
-fails where its model hands it on.
+Model Server does so without a word of it in /v2. An error is another status than 200 and {"error": text}, or
+{"detail": list} of a server made with FastAPI that does not understand the question. The protocol lets a
+question's "id" be left out; KServe's own server then fails where its model hands it on.
 
 http.client reads the answer, but each of its reads has a time-out of its own: a server that sends a byte now
 and then would hold the caller for ever. So what it reads from is a socket on which a deadline stands.
@@ -34,8 +34,10 @@ from vlad.policy.backends.sockets import connect
 HEAD_LENGTH = "Inference-Header-Content-Length"
 
 _TAKES_BYTES = "OpenVINO Model Server"
-"""A server that takes bytes and does not list it, by the name that it gives itself. KServe's own does neither:
-it takes them, but makes text of BYTES and lists of numbers, which is no faster, and loses files.
+"""A server that takes bytes and does not list it, by the name that it gives itself.
+
+KServe's own server is like that too, but is sent text: of bytes it makes lists and texts, which is no faster
+and loses files.
 """
 
 
