@@ -146,6 +146,73 @@ def test_without_a_ramp_only_the_acceleration_bounds_the_start():
     assert rig.tick().values[0] == pytest.approx(0.015)
 
 
+# At ease
+
+
+def at_ease(rig: Rig) -> Rig:
+    """Disarmed, and just judged."""
+    rig.tick(10)
+    verdict = rig.verdict
+    while rig.tick() is verdict:
+        continue
+    assert rig.verdict.mode == "disarmed"
+    return rig
+
+
+def test_disarmed_a_verdict_holds_for_five_ticks_and_then_tells_what_is_new():
+    rig = at_ease(Rig())
+    verdict = rig.verdict
+    rig.silent.add("camera")
+    rig.samples.pop("camera")
+    assert [rig.tick() is verdict for _ in range(5)] == [True] * 4 + [False]
+    assert ("signal_missing", "camera") in refused(rig.verdict.faults)
+
+
+def test_a_verdict_that_tells_of_a_change_is_told_once():
+    rig = Rig()
+    assert [len(rig.tick().transitions) for _ in range(3)] == [1, 0, 0]
+
+
+def test_armed_every_tick_is_judged():
+    rig = Rig().armed()
+    verdicts = [rig.tick() for _ in range(6)]
+    assert len({id(verdict) for verdict in verdicts}) == 6
+
+
+@pytest.mark.parametrize(
+    "news",
+    [{"early": True}, {"missed_ticks": 1}, {"task": "go to the red ball"}],
+    ids=lambda news: str(*news),
+)
+def test_disarmed_what_is_urgent_is_judged_at_once(news):
+    rig = at_ease(Rig())
+    verdict = rig.verdict
+    rig.inputs |= news
+    assert rig.tick() is not verdict
+
+
+def test_disarmed_an_emergency_stop_is_judged_by_the_next_tick():
+    rig = at_ease(Rig())
+    rig.kernel.estop("the operator")
+    assert rig.tick().mode == "estop"
+
+
+def test_disarmed_a_reset_is_told_by_the_next_tick():
+    rig = at_ease(Rig())
+    verdict = rig.verdict
+    assert rig.kernel.reset(rig.sense()) == ()
+    assert rig.tick() is not verdict
+
+
+def test_arming_ends_the_ease_and_the_first_command_is_bounded_by_the_time_since_the_last():
+    rig = at_ease(Rig(rover(), settings(safety={"arm_ramp_s": 0.0})))
+    rig.tick(2)
+    rig.wanted = [1.0, 0.0]
+    assert rig.kernel.arm(rig.sense()) == ()
+    acceleration = rig.robot.axes["linear_x"].acceleration
+    assert rig.tick().values[0] == pytest.approx(acceleration * 0.01, rel=0.01)
+
+
 # Active
 
 

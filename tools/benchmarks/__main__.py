@@ -18,6 +18,7 @@ _NOT_BENCHMARKS = {
     "questions",
     "bare",
     "browser",
+    "stalls",
     "whole",
 }
 

@@ -3,7 +3,8 @@
 The daemon itself runs, six times in turn: paced by its ticker with SCHED_FIFO and without, both without the
 black box and with it, and the same loop paced by asyncio.sleep and by uvloop's call_at. Load: four cameras of
 640x480 at 30 Hz, 1,000 joint messages/s and 100 scans/s from another process, and a model of about 20 ms that
-is run again as soon as it is done.
+is run again as soon as it is done. Beside it runs a loop that does nothing, `bare`: what that one misses, the
+machine stood still for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vlad.driver import CommandReceiver
 _CAMERAS = [f"camera{number}:image:30:640x480" for number in range(4)]
 _FEED = [*_CAMERAS, "joints:joint_state:1000", "laser:laser_scan:100", "trigger:image:200:64x64"]
 _SIGNALS = {line.split(":")[0]: {"type": line.split(":")[1], "required": False} for line in _FEED}
+_PERIOD_NS = 10_000_000
 _PACES = (
     ("fifo", "ticker", 50, "off"),
     ("fifo_recording", "ticker", 50, "triggered"),
@@ -46,6 +48,8 @@ def _measure(pace: str, priority: int, record: str, seconds: float) -> dict[str,
         bench.start_daemon("tools.benchmarks.host", bench.write_settings(), notes, "--pace", pace)
         host = len(bench.processes) - 1
         bench.feed(_FEED)
+        bare_notes = bench.folder / "bare.npz"
+        bare = bench.start("tools.benchmarks.stalls", bare_notes)
         time.sleep(2)
         with CommandReceiver(bench.commands):
             bench.arm()
@@ -54,10 +58,13 @@ def _measure(pace: str, priority: int, record: str, seconds: float) -> dict[str,
             time.sleep(seconds)
             after = bench.call("status")
             used = (sum(bench.daemon.cpu_times()[:2]) - began_cpu) / (time.monotonic() - began_s)
+        bench.stop(bare)
         bench.stop(host)
         late_ns = np.load(notes)["late_ns"][-int(seconds * 100) :]
+        bare_ns = np.load(bare_notes)["late_ns"][-int(seconds * 100) :]
     return {
         "lateness": percentiles(late_ns / 1e6, "ms"),
+        "bare": percentiles(bare_ns / 1e6, "ms") | {"missed": int((bare_ns // _PERIOD_NS).sum())},
         "ticks": after["tick"]["count"] - before["tick"]["count"],
         "missed": after["tick"]["missed"] - before["tick"]["missed"],
         "inferences_per_s": round(

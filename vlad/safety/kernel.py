@@ -34,6 +34,8 @@ from vlad.safety.workspace import TipWatch
 
 __all__ = ["ActiveFault", "Inputs", "Kernel", "Transition", "Verdict"]
 
+_EASE_NS = 45_000_000
+"""Disarmed, a verdict holds for five ticks of 10 ms: nothing moves, and nobody reads it any faster."""
 _NO_VALUES: Floats = np.zeros(0, dtype=np.float32)
 _STOP_MODES = {
     Reaction.STOP2: CommandMode.HOLD,
@@ -99,6 +101,9 @@ class Kernel:
         self._moving = False
         self._commanded = CommandMode.STOP0
         self._agreed_ns = 0
+        self._verdict: Verdict | None = None
+        self._holds_until_ns = 0
+        """Until then the last verdict is given again, unless something was asked or is urgent."""
 
     @property
     def frozen(self) -> Mapping[str, str]:
@@ -137,6 +142,8 @@ class Kernel:
         dt_ns = 0 if self._last_ns is None else now_ns - self._last_ns
         dt_s = min(max(dt_ns, 0), 2 * self._rules.period_ns) / NS_PER_S
         self._last_ns = now_ns
+        if now_ns < self._holds_until_ns and self._verdict is not None and not self._urges(inputs):
+            return self._verdict
         if inputs.task != self._task:
             self._task = inputs.task
             self._admission.expect(now_ns)
@@ -157,7 +164,14 @@ class Kernel:
         self._admission.findings = ()
         self._brake.watch(view.motion.velocity if view.motion is not None else None, now_ns)
         self._climb(faults, view, now_ns)
-        return self._command(faults, view, dt_s)
+        self._verdict = verdict = self._command(faults, view, dt_s)
+        holds = verdict.mode is Mode.DISARMED and not verdict.transitions
+        self._holds_until_ns = now_ns + _EASE_NS if holds else 0
+        return verdict
+
+    def _urges(self, inputs: Inputs) -> bool:
+        """Whether something is new that is not for people to read."""
+        return inputs.early or inputs.missed_ticks > 0 or inputs.task != self._task
 
     def refusals(self, inputs: Inputs) -> tuple[ActiveFault, ...]:
         """Every reason why the robot cannot be armed now; empty: it can, or it is."""
@@ -206,6 +220,7 @@ class Kernel:
         """Emergency stop from the next judgement on; it latches. The first reason is kept."""
         if self._estop is None:
             self._estop = self._called = reason
+            self._holds_until_ns = 0
 
     def reset(self, inputs: Inputs) -> tuple[ActiveFault, ...]:
         """From ESTOP or STOPPED to DISARMED. Moves nothing; what is off stays off until it is armed.
@@ -217,6 +232,7 @@ class Kernel:
         persisting = self._persisting(inputs)
         if not persisting:
             self._memory.reset()
+            self._holds_until_ns = 0
             self._estop = self._called = self._disarm = self._halt = None
             self._brake.plan = None
             self._envelope.start(None)
@@ -358,5 +374,6 @@ class Kernel:
 
     def _change(self, mode: Mode, cause: str) -> None:
         if mode is not self.mode:
+            self._holds_until_ns = 0
             self._transitions.append(Transition(self.mode, mode, cause))
             self.mode = mode
