@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import IO
 
 _LONGEST_LINE = 1024 * 1024
-_HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "32768"}
+_HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
 """One heap for all threads, nothing large in it: what is freed is used again, or given back, mallopt(3)."""
 
 
