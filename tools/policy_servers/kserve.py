@@ -30,6 +30,12 @@ class Served:
     token: str = ""
     takes_bytes: bool = True
     """False: no extension over HTTP, `contents` over gRPC."""
+    server: str = "tests"
+    """What the server calls itself over HTTP."""
+    lists_bytes: bool = True
+    """False: it takes bytes over HTTP, and does not say so."""
+    wants_id: bool = False
+    """It fails over HTTP where a question has no id to be handed on, as KServe's own server does."""
     keeps: bool | None = True
     """False: it hangs up after each answer; None: it does not even say so."""
     raw: bytes | None = None
@@ -37,6 +43,8 @@ class Served:
     seen: list[Arrays] = field(default_factory=list)
     asked_for: list[str] = field(default_factory=list)
     """The version that was named with each question; empty: none."""
+    texts: int = 0
+    """So many inputs came as text in JSON over HTTP."""
     waste: int = 0
     """So many bytes more than the protocol asks for."""
 

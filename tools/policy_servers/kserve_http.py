@@ -76,8 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/v2":
-            extensions = ["binary_tensor_data"] if self.model.takes_bytes else []
-            self.say(200, {"name": "tests", "version": "2", "extensions": extensions})
+            listed = self.model.takes_bytes and self.model.lists_bytes
+            extensions = ["binary_tensor_data"] if listed else []
+            self.say(200, {"name": self.model.server, "version": "2", "extensions": extensions})
         else:
             self.attempt(lambda: self.say(200, self.model.metadata(*self.place(""))))
 
@@ -106,10 +107,13 @@ class _Handler(BaseHTTPRequestHandler):
     def infer(self, data: bytes) -> None:
         length = int(self.headers.get("Inference-Header-Content-Length", len(data)))
         asked, rest = json.loads(data[:length]), data[length:]
+        if self.model.wants_id and "id" not in asked:
+            raise ValueError("1 validation error for InferenceResponse: id: Input should be a valid string")
         inputs: Arrays = {}
         for row in asked["inputs"]:
             size = row.get("parameters", {}).get("binary_data_size")
             if size is None:
+                self.model.texts += 1
                 inputs[row["name"]] = from_json(row["datatype"], row["shape"], row["data"])
             else:
                 assert self.model.takes_bytes

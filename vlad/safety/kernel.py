@@ -101,9 +101,8 @@ class Kernel:
         self._moving = False
         self._commanded = CommandMode.STOP0
         self._agreed_ns = 0
-        self._verdict: Verdict | None = None
-        self._holds_until_ns = 0
-        """Until then the last verdict is given again, unless something was asked or is urgent."""
+        self._ease: tuple[int, Verdict] | None = None
+        """Until when a verdict is given again, unless something was asked or is urgent; None: none is."""
 
     @property
     def frozen(self) -> Mapping[str, str]:
@@ -142,8 +141,9 @@ class Kernel:
         dt_ns = 0 if self._last_ns is None else now_ns - self._last_ns
         dt_s = min(max(dt_ns, 0), 2 * self._rules.period_ns) / NS_PER_S
         self._last_ns = now_ns
-        if now_ns < self._holds_until_ns and self._verdict is not None and not self._urges(inputs):
-            return self._verdict
+        if self._ease is not None and now_ns < self._ease[0] and not self._urges(inputs):
+            self._commands.add(self._envelope.velocity)
+            return self._ease[1]
         if inputs.task != self._task:
             self._task = inputs.task
             self._admission.expect(now_ns)
@@ -164,9 +164,9 @@ class Kernel:
         self._admission.findings = ()
         self._brake.watch(view.motion.velocity if view.motion is not None else None, now_ns)
         self._climb(faults, view, now_ns)
-        self._verdict = verdict = self._command(faults, view, dt_s)
+        verdict = self._command(faults, view, dt_s)
         holds = verdict.mode is Mode.DISARMED and not verdict.transitions
-        self._holds_until_ns = now_ns + _EASE_NS if holds else 0
+        self._ease = (now_ns + _EASE_NS, verdict) if holds else None
         return verdict
 
     def _urges(self, inputs: Inputs) -> bool:
@@ -220,7 +220,7 @@ class Kernel:
         """Emergency stop from the next judgement on; it latches. The first reason is kept."""
         if self._estop is None:
             self._estop = self._called = reason
-            self._holds_until_ns = 0
+            self._ease = None
 
     def reset(self, inputs: Inputs) -> tuple[ActiveFault, ...]:
         """From ESTOP or STOPPED to DISARMED. Moves nothing; what is off stays off until it is armed.
@@ -232,7 +232,7 @@ class Kernel:
         persisting = self._persisting(inputs)
         if not persisting:
             self._memory.reset()
-            self._holds_until_ns = 0
+            self._ease = None
             self._estop = self._called = self._disarm = self._halt = None
             self._brake.plan = None
             self._envelope.start(None)
@@ -374,6 +374,6 @@ class Kernel:
 
     def _change(self, mode: Mode, cause: str) -> None:
         if mode is not self.mode:
-            self._holds_until_ns = 0
+            self._ease = None
             self._transitions.append(Transition(self.mode, mode, cause))
             self.mode = mode

@@ -108,6 +108,32 @@ def test_an_output_that_the_server_does_not_give_is_lost(serve, served):
         backend.run({"state": STATE})
 
 
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (
+            "message: RuntimeError: CUDA error: no memory\n\nAt:\n  /models/pi/1/model.py(23): execute\n",
+            "message: RuntimeError: CUDA error: no memory At: /models/pi/1/model.py(23): execute; see its",
+        ),
+        (
+            "1 validation error for Plan\nid\n  Input should be a string\n    For more visit https://p.dev",
+            "1 validation error for Plan id Input should be a string For more visit https://p.dev; see its",
+        ),
+        ("Traceback (most recent call last):\n  File x\nKeyError: 'camera'\n", "KeyError: 'camera'; see its"),
+        ("x" * 5000, f"{'x' * 500}; see its"),
+    ],
+)
+def test_why_a_server_failed_reaches_the_person_in_one_line(serve, served, told, said):
+    def fail(_seen):
+        raise RuntimeError(told)
+
+    served.answer = fail
+    with asking("kserve", serve(served), "actions") as backend, pytest.raises(ServerLost) as lost:
+        backend.run({"state": STATE})
+    assert said in str(lost.value)
+    assert "\n" not in str(lost.value)
+
+
 def test_an_answer_that_is_too_large_is_refused(serve, served):
     served.waste = LARGEST_ANSWER
     with (

@@ -102,9 +102,10 @@ SIZED = {"parameters": {"binary_data_size": 32}, "data": None}
         (http(output(shape=8)), "without a shape"),
         (http(output(data="text")), "something else than numbers"),
         (http(output(data=[["1", "2"]])), "something else than numbers"),
-        (http(output(data=[None] * 8)), "something else than numbers"),
+        (http(output(data=[None] * 8, datatype="INT32")), "something else than numbers"),
+        (http(output(data=["1"] + [None] * 7)), "something else than numbers"),
         (http(output(data=[1, [2]])), "is no array"),
-        (http(output(data=[10**400] * 8)), "something else than numbers"),
+        (http(output(data=[10**400] * 8)), "is no array"),
         (http(output(**SIZED), "Inference-Header-Content-Length: 10\r\n"), "is not JSON"),
         (http(output(**SIZED), "Inference-Header-Content-Length: -1\r\n"), "of '-1'"),
         (http(output(**SIZED), "Inference-Header-Content-Length: 9999\r\n"), "array of 0 bytes"),
@@ -115,6 +116,10 @@ SIZED = {"parameters": {"binary_data_size": 32}, "data": None}
         ),
         (http(b"<html>", status="502 Bad Gateway"), "failed: 502 Bad Gateway; see its log"),
         (http({"error": 7}, status="503 Busy"), "failed: 503 Busy; see its log"),
+        (
+            http({"detail": [{"loc": ["body", 66], "msg": "no JSON"}]}, status="422 Unprocessable Entity"),
+            'failed: [{"loc": ["body", 66], "msg": "no JSON"}]; see its log',
+        ),
     ],
 )
 def test_an_answer_over_http_that_is_none_is_refused(served, answer, said):
@@ -139,6 +144,32 @@ def test_an_answer_without_a_length_and_one_in_chunks_are_read(served):
         ):
             served.raw = raw
             np.testing.assert_array_equal(backend.run({"state": STATE})["actions"], PLAN)
+
+
+def test_null_among_the_numbers_is_nan_which_json_has_no_word_for(served):
+    with asking("kserve", served.address, "actions") as backend:
+        for data in ([None, *PLAN.ravel()[1:].tolist()], [[[None, 1.0], *PLAN[0, 1:].tolist()]]):
+            served.raw = http(output(data=data))
+            plan = backend.run({"state": STATE})["actions"]
+            assert plan.dtype == np.float32
+            assert np.isnan(plan[0, 0, 0])
+            np.testing.assert_array_equal(plan[0, 1:], PLAN[0, 1:])
+
+
+@pytest.mark.parametrize(("server", "texts"), [("OpenVINO Model Server", 0), ("kserve", 1)])
+def test_a_server_that_is_known_to_take_bytes_without_saying_so_is_sent_bytes(served, server, texts):
+    served.server, served.lists_bytes = server, False
+    with asking("kserve", served.address, "actions") as backend:
+        np.testing.assert_array_equal(backend.run({"state": STATE})["actions"], PLAN)
+    np.testing.assert_array_equal(served.seen[0]["state"], STATE)
+    assert served.texts == texts
+
+
+@pytest.mark.parametrize("takes_bytes", [True, False])
+def test_a_server_that_hands_on_the_question_s_id_finds_one(served, takes_bytes):
+    served.takes_bytes, served.wants_id = takes_bytes, True
+    with asking("kserve", served.address, "actions") as backend:
+        backend.run({"state": STATE})
 
 
 def test_a_server_that_hangs_up_after_each_answer_is_asked_all_the_same(served):

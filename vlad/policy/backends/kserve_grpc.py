@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from vlad.policy.backends import Description, Tensors
 from vlad.policy.backends.deadline import Deadline
 from vlad.policy.backends.kserve_tensors import Bytes, Place, datatype, numbers, pack, spec, unpack
-from vlad.policy.backends.remote import LARGEST_ANSWER, Refused, ServerFailed, wanted
+from vlad.policy.backends.remote import LARGEST_ANSWER, Refused, ServerFailed, reason, wanted
 from vlad.policy.backends.tls import trusted
 from vlad.server_settings import ServerSettings
 
@@ -162,7 +162,7 @@ class GrpcLink:
                 case grpc.StatusCode.UNAVAILABLE:
                     raise ConnectionError(error.details()) from error
                 case code:
-                    raise ServerFailed(f"{code.name}: {error.details()}") from error
+                    raise ServerFailed(f"{code.name}: {reason(error.details() or '')}") from error
         return parsed(f"{method}Response", data)
 
 

@@ -3,8 +3,10 @@
 GET /v2 says what the server can do, GET /v2/models/NAME[/versions/V] what its model takes and gives, and POST
 on that path with /infer behind it runs it. Question and answer are JSON, with the numbers in it. Where /v2
 has "binary_tensor_data" among its "extensions", their bytes follow the JSON, in its order, each with its
-"binary_data_size", and the header Inference-Header-Content-Length says how long the JSON is. An error is
-another status than 200 and {"error": text}.
+"binary_data_size", and the header Inference-Header-Content-Length says how long the JSON is. OpenVINO
+Model Server does so without a word of it in /v2. An error is another status than 200 and {"error": text}, or
+{"detail": list} of a server made with FastAPI that does not understand the question. The protocol lets a
+question's "id" be left out; KServe's own server then fails where its model hands it on.
 
 http.client reads the answer, but each of its reads has a time-out of its own: a server that sends a byte now
 and then would hold the caller for ever. So what it reads from is a socket on which a deadline stands.
@@ -26,10 +28,17 @@ from numpy.typing import NDArray
 from vlad.policy.backends import Description, Tensors, TensorSpec
 from vlad.policy.backends.deadline import Deadline
 from vlad.policy.backends.kserve_tensors import Bytes, Place, datatype, numbers, pack, spec, unpack
-from vlad.policy.backends.remote import LARGEST_ANSWER, Refused, ServerFailed, last_line, wanted
+from vlad.policy.backends.remote import LARGEST_ANSWER, Refused, ServerFailed, reason, wanted
 from vlad.policy.backends.sockets import connect
 
 HEAD_LENGTH = "Inference-Header-Content-Length"
+
+_TAKES_BYTES = "OpenVINO Model Server"
+"""A server that takes bytes and does not list it, by the name that it gives itself.
+
+KServe's own server is like that too, but is sent text: of bytes it makes lists and texts, which is no faster
+and loses files.
+"""
 
 
 class HttpLink:
@@ -66,10 +75,11 @@ class HttpLink:
 
     def _takes_bytes(self, deadline: Deadline) -> bool:
         try:
-            said = _json(self._ask("GET", "/v2", {}, [], deadline)[1]).get("extensions")
+            said = _json(self._ask("GET", "/v2", {}, [], deadline)[1])
         except ServerFailed:
             return False
-        return isinstance(said, list) and "binary_tensor_data" in said
+        listed, name = said.get("extensions"), said.get("name")
+        return (isinstance(listed, list) and "binary_tensor_data" in listed) or name == _TAKES_BYTES
 
     def _ask(
         self, method: str, path: str, headers: dict[str, str], parts: list[Bytes], deadline: Deadline
@@ -160,7 +170,7 @@ def question(inputs: Tensors, outputs: tuple[str, ...], binary: bool) -> list[By
             tensor["data"] = array.ravel().tolist()
         tensors.append(tensor)
     options = {"parameters": {"binary_data": True}} if binary else {}
-    asked = {"inputs": tensors, "outputs": [{"name": name, **options} for name in outputs]}
+    asked = {"id": "vlad", "inputs": tensors, "outputs": [{"name": name, **options} for name in outputs]}
     return [json.dumps(asked).encode(), *parts]
 
 
@@ -214,10 +224,13 @@ def _json(data: bytes) -> dict[str, Any]:
 def _complaint(data: bytes, status: str) -> str:
     """What the server says of its error, else the status."""
     try:
-        said = _json(data).get("error")
+        told = _json(data)
     except Refused:
-        said = None
-    return last_line(said)[:500] if isinstance(said, str) and said.strip() else status
+        return status
+    said = told.get("error")
+    if isinstance(detail := told.get("detail"), list):
+        said = json.dumps(detail)
+    return reason(said) if isinstance(said, str) and said.strip() else status
 
 
 def _is_quiet(connection: socket.socket) -> bool:

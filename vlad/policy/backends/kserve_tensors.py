@@ -37,6 +37,9 @@ CODES = {
 }
 """The protocol's datatypes of numbers -> NumPy's codes. NumPy has none for BF16."""
 
+_FLOATS = ("FP16", "FP32", "FP64")
+_NUMBERS = (int, float, type(None))
+
 _DATATYPES = {code: datatype for datatype, code in CODES.items()}
 
 
@@ -94,9 +97,14 @@ def unpack(data: object, kind: object, shape: object) -> NDArray[Any]:
 
 
 def numbers(values: object, kind: object, shape: object) -> NDArray[Any]:
-    """An output from a list of its numbers, flat or nested; Refused as for `unpack`."""
+    """An output from a list of its numbers, flat or nested; Refused as for `unpack`.
+
+    JSON has no NaN: servers write null, which is one among numbers with a fraction.
+    """
     try:
         found = np.asarray(values)
+        if found.ndim and kind in _FLOATS and all(type(item) in _NUMBERS for item in found.flat):
+            found = found.astype(np.float64)
     except (ValueError, OverflowError) as error:
         raise Refused(f"has an output that is no array ({error})") from error
     if found.dtype.kind not in "biuf":

@@ -28,6 +28,8 @@ Reply: TypeAlias = Mapping[Any, Any]
 
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 _MOST_AXES = 8
+_LONGEST_REASON = 500
+"""Characters."""
 
 
 class Refused(ValueError):  # noqa: N818 - says of the answer what the reader of the error needs
@@ -98,6 +100,12 @@ def question(settings: ServerSettings, hang_up: Callable[[], None]) -> Iterator[
 def last_line(text: str) -> str:
     """What a traceback comes to."""
     return text.strip().rpartition("\n")[2]
+
+
+def reason(text: str) -> str:
+    """What a server says of its failure, in one line: all of it, and of a traceback what it comes to."""
+    said = last_line(text) if text.startswith("Traceback") else " ".join(text.split())
+    return said[:_LONGEST_REASON]
 
 
 def unpack(data: bytes) -> Any:
