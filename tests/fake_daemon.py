@@ -48,7 +48,12 @@ class FakeActions:
         self.upkeep: Row = {"running": None, "ordered": [], "problem": "", "tasks": {}}
         self.report: Row | None = None
         self.status_calls = 0
+        self.waits = 0
+        """How often it was asked for room for a report."""
         self.reloaded: Row = {"applied": [], "waiting": [], "restart": [], "problems": []}
+
+    async def room(self) -> None:
+        self.waits += 1
 
     def status(self) -> Row:
         self.status_calls += 1

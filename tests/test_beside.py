@@ -23,6 +23,18 @@ print(child.pid, flush=True)
 time.sleep(600)
 """
 
+GENEROUS = """
+def resident_mb():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+large, small = [], []
+for _ in range(400):
+    large.append(b"x" * 100_000)
+    small.append(b"x" * 1_000)
+held = resident_mb()
+large.clear()
+print(held - resident_mb(), flush=True)
+"""
+
 
 def python(code, **values):
     return Process([sys.executable, "-c", code], **values)
@@ -55,6 +67,13 @@ async def test_it_is_told_lines_and_tells_lines():
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert process.pid is None
+
+
+async def test_what_it_frees_goes_back_to_the_computer_though_something_stays_in_between():
+    heard = Heard()
+    await python(GENEROUS).run(heard)
+    (freed_mb,) = heard.lines
+    assert float(freed_mb) > 35
 
 
 async def test_its_exit_status_is_known():

@@ -118,6 +118,19 @@ async def test_a_period_that_is_due_any_moment_is_the_turn_that_was_asked_for() 
     ticker.close()
 
 
+@pytest.mark.parametrize(
+    ("since_due_ms", "wait_ms"), [(0, 0), (7.9, 0), (8, 3), (9.5, 1.5), (10, 1), (10.5, 1), (60_000, 1)]
+)
+def test_what_takes_long_waits_where_it_would_make_a_turn_late(since_due_ms: float, wait_ms: float) -> None:
+    clock = FakeClock(now_ns=round(since_due_ms * 1e6))
+    assert Ticker(10_000_000, clock).room_in_s() == pytest.approx(wait_ms / 1e3)
+
+
+def test_between_two_turns_there_is_room_at_any_rate() -> None:
+    assert Ticker(NS_PER_S // 1_000, FakeClock(now_ns=400_000)).room_in_s() == 0
+    assert Ticker(NS_PER_S // 1_000, FakeClock(now_ns=600_000)).room_in_s() > 0
+
+
 async def test_turns_that_ask_for_turns_leave_the_loop_to_others() -> None:
     ticker = Ticker(PERIOD_NS, SystemClock())
     ticker.start()

@@ -196,6 +196,18 @@ async def test_events_are_queried_and_streamed(tmp_path: Path, actions: FakeActi
         assert (got["stream"], got["data"]["id"]) == ("event", listed[-1]["id"] + 1)
 
 
+async def test_a_report_waits_until_there_is_room_for_it(tmp_path: Path, actions: FakeActions) -> None:
+    async with serving(tmp_path, actions) as path, connected(path) as client:
+        for waits, method in enumerate(("status", "metrics"), 1):
+            await client.ask(method)
+            assert actions.waits == waits
+        await client.ask("estop")
+        assert actions.waits == 2, "an act does not wait"
+        await client.ask("subscribe", status_hz=10)
+        await client.line()
+        assert actions.waits >= 3
+
+
 async def test_status_is_streamed_until_the_subscription_ends(tmp_path: Path, actions: FakeActions) -> None:
     async with serving(tmp_path, actions) as path, connected(path) as client:
         await client.ask("subscribe", status_hz=10)

@@ -37,6 +37,11 @@ class Acts:
         """The one of now: new settings bring another."""
         return self._daemon.kernel
 
+    async def room(self) -> None:
+        wait_s = self._watchdog.ticker.room_in_s()
+        if wait_s:
+            await asyncio.sleep(wait_s)
+
     def status(self) -> dict[str, Any]:
         return status_report(self._daemon)
 

@@ -15,6 +15,8 @@ _TFD_CLOEXEC = os.O_CLOEXEC
 _TFD_TIMER_ABSTIME = 1
 _SOON_NS = 300_000
 """A turn of the safety loop takes up to this long when it comes out of sleep."""
+_ROOM_NS = 2_000_000
+_TURN_S = 0.001
 
 
 class Clock(Protocol):
@@ -150,6 +152,15 @@ class Ticker:
             return
         self._woken = True
         self._release()
+
+    def room_in_s(self) -> float:
+        """How long [s] work of a millisecond or two should wait so that it makes no turn late: 0 where there
+        is room for it before the next period, else until that has had its turn.
+        """
+        left_ns = self._due_ns + self.period_ns - self._clock.now_ns()
+        if left_ns > min(_ROOM_NS, self.period_ns // 2):
+            return 0.0
+        return max(0, left_ns) / NS_PER_S + _TURN_S
 
     async def wait(self) -> Tick:
         """The next turn: a period that is due, or one that `wake` asked for."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
@@ -57,15 +58,16 @@ class TopicCounters:
 
     def rate_hz(self, now_ns: int) -> float:
         """Good samples a second over the last second; of a slow signal over its last three."""
-        recent = [time_ns for time_ns in self._times_ns if time_ns > now_ns - NS_PER_S]
-        if len(recent) > 2:
-            return (len(recent) - 1) * NS_PER_S / max(1, recent[-1] - recent[0])
-        slow = list(self._times_ns)[-3:]
-        if len(slow) < 2:
+        times_ns = self._times_ns
+        recent = len(times_ns) - bisect_right(times_ns, now_ns - NS_PER_S)
+        if recent > 2:
+            return (recent - 1) * NS_PER_S / max(1, times_ns[-1] - times_ns[-recent])
+        slow = min(len(times_ns), 3)
+        if slow < 2:
             return 0.0
-        intervals = len(slow) - 1
-        measured_ns, at_least_ns = slow[-1] - slow[0], (now_ns - slow[0]) * intervals // len(slow)
-        return intervals * NS_PER_S / max(1, measured_ns, at_least_ns)
+        measured_ns = times_ns[-1] - times_ns[-slow]
+        at_least_ns = (now_ns - times_ns[-slow]) * (slow - 1) // slow
+        return (slow - 1) * NS_PER_S / max(1, measured_ns, at_least_ns)
 
     def admit(self, sample: Sample) -> None:
         """Count a sample that follows the one before; BadMessage for one that does not.

@@ -216,6 +216,19 @@ def test_who_comes_later_gets_what_comes_later_and_the_first_is_not_disturbed(pa
     assert samples(pair.until(first, samples))
 
 
+def test_what_waits_is_decoded_only_as_it_is_taken(pair: Pair) -> None:
+    reader = joined(pair)
+    for _ in range(500):
+        pair.send("joints", JointState(("a",), position=NUMBERS[:1]))
+    pair.turns(2)
+    assert reader.wait(_PATIENCE_S)
+    before, items = reader.rows, reader.items()
+    taken = [next(items)]
+    assert reader.rows - before <= 1
+    taken += items
+    pair.until(reader, lambda later: len(samples(taken + later)) == 500)
+
+
 def test_of_each_camera_so_many_pictures_a_second_are_sent(tmp_path: Path) -> None:
     pair = Pair(tmp_path, picture_hz=10)
     try:

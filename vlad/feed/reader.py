@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -68,22 +68,25 @@ class FeedReader:
 
     def read(self) -> list[Item]:
         """Some of what is there, pictures last; nothing where nothing is left. It does not wait."""
+        return list(self.items())
+
+    def items(self) -> Iterator[Item]:
+        """What `read` gives, one after the other: all that waits after a jam would be much memory at once."""
         offset_ns = time.time_ns() - time.monotonic_ns()
-        items: list[Item] = []
         for _ in range(_AT_ONCE):
             if (frames := _received(self._feed)) is None:
                 break
             for row in self._unpacked(frames):
-                self._understand(row, offset_ns, items)
+                yield from self._understood(row, offset_ns)
                 self.rows += 1
         for _ in range(_AT_ONCE):
             if (frames := _received(self._show)) is None:
                 break
             self.pictures += 1
             received_ns = int.from_bytes(b"".join(frames[1:2]), "little")
-            self._understand([SENSOR, frames[0][len(PICTURE) :], received_ns, *frames[2:]], offset_ns, items)
+            row = [SENSOR, frames[0][len(PICTURE) :], received_ns, *frames[2:]]
+            yield from self._understood(row, offset_ns)
         self.behind = self._shown - self.pictures
-        return items
 
     def _unpacked(self, frames: list[Buffer]) -> list[Any]:
         try:
@@ -93,15 +96,16 @@ class FeedReader:
             self.bad += 1
             return []
 
-    def _understand(self, row: Any, offset_ns: int, items: list[Item]) -> None:
+    def _understood(self, row: Any, offset_ns: int) -> tuple[Item, ...]:
+        """One, or none where it makes no sense."""
         try:
             item = _item(row, offset_ns)
         except _NONSENSE:
             self.bad += 1
-            return
+            return ()
         if isinstance(item, Turn):
             self._compare(item)
-        items.append(item)
+        return (item,)
 
     def _compare(self, turn: Turn) -> None:
         """With what the daemon has sent until then; what it had sent before the first of them is no loss."""

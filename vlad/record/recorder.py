@@ -96,10 +96,12 @@ class Recorder:
         self._reader.close()
 
     def _take(self) -> int:
-        items = self._reader.read()
-        for item in items:
+        """How much there was."""
+        taken = 0
+        for item in self._reader.items():
             self._encoder.take(item)
-        return len(items)
+            taken += 1
+        return taken
 
     def _tell(self, level: Level, text: str, path: str) -> None:
         self._say({"level": level.name, "text": text[:_LONGEST_TEXT], "path": path})
