@@ -44,6 +44,10 @@ class NaivePace:
     def wake(self) -> None:
         """A naive loop has no turns in between."""
 
+    def room_in_s(self) -> float:
+        """Nor does it look ahead."""
+        return 0.0
+
     async def wait(self) -> Tick:
         self._due_ns += self._period_ns
         await self._sleep((self._due_ns - self._clock.now_ns()) / NS_PER_S)
