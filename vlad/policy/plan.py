@@ -38,7 +38,7 @@ class Plan:
     def at(self, time_ns: int) -> Floats:
         """The values at this moment."""
         if not self._from_ns <= time_ns < self._until_ns:
-            later = int(np.searchsorted(self._times_ns, time_ns, side="right"))
+            later = int(self._times_ns.searchsorted(time_ns, side="right"))
             self._from_ns, self._until_ns = self._times_ns[later - 1 : later + 1].tolist()
             self._start = self._values[later - 1]
             self._way = self._values[later] - self._start
@@ -48,7 +48,7 @@ class Plan:
 
     def at_all(self, times_ns: Times) -> Floats:
         """The values at these moments, a row for each."""
-        later = np.searchsorted(self._times_ns, times_ns, side="right")
+        later = self._times_ns.searchsorted(times_ns, side="right")
         since, values = self._times_ns[later - 1], self._values[later - 1]
         part = ((times_ns - since) / (self._times_ns[later] - since)).astype(np.float32)
         between: Floats = values + (self._values[later] - values) * part[:, None]
@@ -56,12 +56,12 @@ class Plan:
 
     def told(self, times_ns: Times) -> Counts:
         """How many chunks have told about these moments; none after the last knot."""
-        return self._told[np.searchsorted(self._times_ns, times_ns)]
+        return self._told[self._times_ns.searchsorted(times_ns)]
 
     def moments(self, first_ns: int, last_ns: int) -> Times:
         """Two moments and all knots between them; `first_ns` alone where the last is not later."""
         if last_ns <= first_ns:
             return np.array([first_ns])
-        low = np.searchsorted(self._times_ns, first_ns, side="right")
-        high = np.searchsorted(self._times_ns, last_ns)
+        low = self._times_ns.searchsorted(first_ns, side="right")
+        high = self._times_ns.searchsorted(last_ns)
         return np.concatenate(([first_ns], self._times_ns[low:high], [last_ns]))
