@@ -84,10 +84,10 @@ class Scan:
         ranges = scan.ranges.astype(np.float64)
         nearest_m = max(scan.range_min, _TOUCHING_M)
         ranges[~(ranges >= nearest_m)] = nearest_m
-        near = ranges <= min(scan.range_max, self._enough_m)
-        self.distance = ranges[near]
-        self.x = self.distance * self._cos[near]
-        self.y = self.distance * self._sin[near]
+        (near,) = (ranges <= min(scan.range_max, self._enough_m)).nonzero()
+        self.distance = ranges.take(near)
+        self.x = self.distance * self._cos.take(near)
+        self.y = self.distance * self._sin.take(near)
         self.reach_m = max(0.0, scan.range_max)
         if not self._centred:
             self.x += self._laser.x
