@@ -6,9 +6,11 @@ export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
 
 _fail() { printf '%s\n' "$*" >&2; exit 1; }
 
+# The distribution's Python before others: the one that tools/install takes, and built with optimisation, as those
+# that are built at home often are not.
 _find_python() {
     local candidate
-    for candidate in python3.11 python3.12 python3.13 python3; do
+    for candidate in /usr/bin/python3.1[1-9] python3.11 python3.12 python3.13 python3.14 python3; do
         if command -v "$candidate" >/dev/null &&
             "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"

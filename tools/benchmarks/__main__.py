@@ -15,6 +15,7 @@ _NOT_BENCHMARKS = {
     "rig",
     "feed",
     "host",
+    "script",
     "questions",
     "bare",
     "browser",

@@ -2,7 +2,7 @@
 
 Drivers, daemon and motor are processes of their own on real sockets. The model does next to nothing, and its
 own run, as the daemon timed it on that very frame, is taken off. The time of a frame on its way into the
-daemon is given apart (`transport`).
+daemon is given apart (`transport`). What people write in place of vlad is measured beside it (`script`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import zmq
 
 from tools.benchmarks.report import Report, at_most, machine, percentiles
 from tools.benchmarks.rig import Rig, rig, write_policy
+from tools.benchmarks.script import COMMAND
 from vlad.driver import SensorPublisher
 from vlad.messages import Command, CommandMode, EStop
 from vlad.wire import decode_command
@@ -44,6 +45,15 @@ class Motor:
             return None
         frames = self._socket.recv_multipart()
         return time.monotonic_ns(), decode_command(frames)
+
+    def next_of_script(self) -> int:
+        """What the script added to the next frame [ns]."""
+        if not self._socket.poll(5000):
+            raise SystemExit("the script sent no command within 5 s")
+        _, payload = self._socket.recv_multipart()
+        at_ns = time.monotonic_ns()
+        received_ns, model_ns = COMMAND.unpack(payload)
+        return at_ns - int(received_ns) - int(model_ns)
 
     def close(self) -> None:
         self._socket.close()
@@ -88,6 +98,23 @@ def _first_commands(motor: Motor, seconds: float) -> dict[int, int]:
         if heard is not None and heard[1].mode is CommandMode.RUN:
             arrived.setdefault(heard[1].source_stamp_ns, heard[0])
     return arrived
+
+
+def _script(size: str, seconds: float) -> dict[str, float]:
+    """The same frames and the same model with a script in place of the daemon."""
+    with rig({}) as bench:
+        folder = write_policy(bench.folder / "bench", "camera", _MODEL_SIZE, rounds=0)
+        bench.run_dir.mkdir()
+        motor = Motor(bench.commands)
+        bench.start("tools.benchmarks.script", bench.sensors, bench.commands, folder / "model.onnx")
+        bench.feed([f"camera:image:30:{size}"])
+        motor.next_of_script()
+        end_s = time.monotonic() + seconds
+        added = []
+        while time.monotonic() < end_s:
+            added.append(motor.next_of_script())
+        motor.close()
+    return percentiles(np.array(added) / _NS_PER_MS, "ms")
 
 
 def _presses(count: int) -> dict[str, float]:
@@ -144,6 +171,7 @@ def run(arguments: argparse.Namespace) -> Report:
         "camera_hz": 30,
     }
     results: dict[str, Any] = {size: _frames(size, arguments.seconds) for size in _SIZES}
+    results["script"] = {size: _script(size, arguments.seconds / 2) for size in _SIZES}
     results["estop"] = _presses(arguments.presses)
     targets = [
         at_most(f"added to one {size} rgb8 frame, p50 [ms]", results[size]["added"]["p50_ms"], limit)
