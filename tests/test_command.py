@@ -49,7 +49,7 @@ class Bench:
             self.listener.recv_multipart()
 
     def run(self, values=VALUES, mode=CommandMode.RUN):
-        return self.writer.send(mode, *TWIST, values, 7)
+        return self.writer.send(mode, *TWIST, values, 7, self.clock.now_ns())
 
     def heard(self):
         assert self.listener.poll(10_000)
@@ -196,7 +196,7 @@ def test_nobody_listening_holds_up_nothing(tmp_path):
     deaf.rcvhwm = 1
     deaf.connect(f"ipc://{tmp_path}/commands.sock")
     for _ in range(5000):
-        writer.send(CommandMode.RUN, *TWIST, VALUES, 7)
+        writer.send(CommandMode.RUN, *TWIST, VALUES, 7, 1)
     assert writer.sent == 5000
     writer.close()
     context.destroy(linger=0)

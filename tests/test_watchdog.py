@@ -1,6 +1,7 @@
 """The safety tick: what it samples, when it runs between two ticks, and what it refuses to follow."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -198,9 +199,28 @@ async def test_commands_reach_a_motor_driver_and_follow_the_plan(running, tmp_pa
         assert command.source_stamp_ns > 0
 
 
+async def test_a_command_held_up_after_its_judgement_is_stamped_with_the_moment_that_it_was_judged_for(
+    running,
+):
+    """From stamp to stamp it keeps the limits that it was judged by, and it runs out no later."""
+    judge, judged_ns = running.watchdog.kernel.judge, []
+
+    def slow_judge(inputs):
+        verdict = judge(inputs)
+        judged_ns.append(inputs.now_ns)
+        time.sleep(0.002)
+        return verdict
+
+    running.watchdog.kernel.judge = slow_judge
+    while len(judged_ns) < 3:
+        await asyncio.sleep(0.01)
+    assert running.watchdog.writer.last.stamp_ns == judged_ns[-1]
+    assert running.watchdog.writer.sent_ns >= judged_ns[-1] + 2_000_000
+
+
 async def test_a_command_that_the_writer_refuses_is_an_estop(running):
     names, nan = tuple(AXES), np.full(2, np.nan, np.float32)
-    running.watchdog.writer.send(CommandMode.RUN, Kind.TWIST, names, nan, 0)
+    running.watchdog.writer.send(CommandMode.RUN, Kind.TWIST, names, nan, 0, 1)
     await asyncio.sleep(0.05)
     assert running.verdicts[-1].mode is Mode.ESTOP
     assert running.watchdog.writer.last.mode is CommandMode.STOP0

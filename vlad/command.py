@@ -32,15 +32,16 @@ _JOINED, _LEFT = b"\x01" + COMMAND_TOPIC, b"\x00" + COMMAND_TOPIC
 class CommandWriter:
     """Owns the commands' socket. It never blocks: a receiver that does not keep up loses messages, and stops.
 
-    `last` is the newest command, `listeners` how many motor drivers listen. `fault` is empty, or why this
-    writer sends nothing but stop0 any more: it was given numbers that are not finite or do not fit their
-    names. Whoever let those through the safety checks is broken, so nothing it says later is believed; only
-    a new process moves the robot again.
+    `last` is the newest command, `sent_ns` when it went out, `listeners` how many motor drivers listen.
+    `fault` is empty, or why this writer sends nothing but stop0 any more: it was given numbers that are not
+    finite or do not fit their names. Whoever let those through the safety checks is broken, so nothing it
+    says later is believed; only a new process moves the robot again.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: Settings, clock: Clock) -> None:
         self.last: Command | None = None
         self.sent = 0
+        self.sent_ns = 0
         self.listeners = 0
         self.fault = ""
         self._ttl_ms = settings.safety.command_ttl_ms
@@ -60,9 +61,19 @@ class CommandWriter:
             raise
 
     def send(
-        self, mode: CommandMode, kind: Kind, names: tuple[str, ...], values: Floats, source_stamp_ns: int
+        self,
+        mode: CommandMode,
+        kind: Kind,
+        names: tuple[str, ...],
+        values: Floats,
+        source_stamp_ns: int,
+        at_ns: int,
     ) -> Command:
-        """Send `values`, one for each of `names`; none: a stop the driver shapes. Returns it as sent."""
+        """Send `values`, one for each of `names`; none: a stop the driver shapes. Returns it as sent.
+
+        They are for the moment `at_ns`, which is its stamp: what is held up on its way out runs out so much
+        earlier, and from one stamp to the next the values change no faster than they were judged to.
+        """
         if not self.fault:
             self.fault = _objection(mode, names, values)
             if self.fault:
@@ -72,7 +83,7 @@ class CommandWriter:
         self.sent += 1
         command = Command(
             seq=self.sent,
-            stamp_ns=self._clock.now_ns(),
+            stamp_ns=at_ns,
             ttl_ms=self._ttl_ms,
             mode=mode,
             kind=kind,
@@ -84,13 +95,13 @@ class CommandWriter:
         if int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE:
             self._count_listeners()
         self._send(encode_command(command))
-        self.last = command
+        self.last, self.sent_ns = command, self._clock.now_ns()
         return command
 
     def stop(self, mode: CommandMode) -> Command:
         """A stop without numbers, which needs nobody's judgement."""
         kind, names = (self.last.kind, self.last.names) if self.last else (Kind.TWIST, ())
-        return self.send(mode, kind, names, _NOTHING, 0)
+        return self.send(mode, kind, names, _NOTHING, 0, self._clock.now_ns())
 
     def heartbeat(
         self, mode: Mode, level: Level, faults: tuple[str, ...], requests: tuple[Request, ...] = ()

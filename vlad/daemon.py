@@ -344,8 +344,7 @@ class Daemon:
         self.ingest.listen(at_once=verdict.mode not in AT_REST)
         self.notifier.feed_watchdog(self.clock.now_ns())
         self.operation.turn(self.clock.now_ns(), verdict, self.journal.keep(verdict))
-        if (command := self.watchdog.writer.last) is not None:
-            self.metrics.turn(tick, verdict, command.stamp_ns)
+        self.metrics.turn(tick, verdict, self.watchdog.writer.sent_ns)
         for change in verdict.transitions:
             self.notifier.status(f"{self.robot.name}: {change.after.value} ({change.cause})")
             if change.after is Mode.ESTOP:

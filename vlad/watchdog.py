@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vlad.clock import NS_PER_S, Clock, Tick, Ticker
 from vlad.command import CommandWriter
-from vlad.messages import Chunk, Command, CommandMode, EStop, LaserScan, Mode, Proximity, Sample
+from vlad.messages import Chunk, CommandMode, EStop, LaserScan, Mode, Proximity, Sample
 from vlad.policy.follower import Follower
 from vlad.queues import Latest
 from vlad.realtime import Collector
@@ -91,7 +91,7 @@ class Watchdog:
                 tick = await self.ticker.wait()
                 inputs = self.sample(tick)
                 verdict = self.kernel.judge(inputs)
-                self._command(verdict)
+                self._command(verdict, inputs.now_ns)
                 self._account(tick, verdict)
         finally:
             self.ticker.close()
@@ -146,16 +146,20 @@ class Watchdog:
         """The loop itself failed: one stop that needs no judgement. The receiver's expiry does the rest."""
         self.writer.stop(CommandMode.STOP1)
 
-    def _command(self, verdict: Verdict) -> Command:
+    def _command(self, verdict: Verdict, now_ns: int) -> None:
         command = self.writer.send(
-            verdict.command_mode, verdict.kind, verdict.names, verdict.values, verdict.source_stamp_ns
+            verdict.command_mode,
+            verdict.kind,
+            verdict.names,
+            verdict.values,
+            verdict.source_stamp_ns,
+            now_ns,
         )
         if self.writer.fault:
             self.kernel.estop(f"the command writer refused a command: {self.writer.fault}")
         if verdict.command_mode is CommandMode.RUN and command.source_stamp_ns > self._source_ns:
             self._source_ns = command.source_stamp_ns
-            self.age_ns.add(command.stamp_ns - command.source_stamp_ns)
-        return command
+            self.age_ns.add(self.writer.sent_ns - command.source_stamp_ns)
 
     def _account(self, tick: Tick, verdict: Verdict) -> None:
         self.verdict = verdict

@@ -34,10 +34,11 @@ from vlad.config import Settings
 from vlad.messages import CommandMode, Kind
 
 raw = {"robot": {"limits": "none.toml"}, "paths": {"run_dir": sys.argv[1]}, "signals": {}}
-writer = CommandWriter(zmq.Context(), Settings.model_validate(raw), SystemClock())
+clock = SystemClock()
+writer = CommandWriter(zmq.Context(), Settings.model_validate(raw), clock)
 values = np.array([float(sys.argv[3]), 0.0], np.float32)
 while True:
-    writer.send(CommandMode(sys.argv[2]), Kind.TWIST, ("linear_x", "angular_z"), values, 0)
+    writer.send(CommandMode(sys.argv[2]), Kind.TWIST, ("linear_x", "angular_z"), values, 0, clock.now_ns())
     time.sleep(0.01)
 """
 

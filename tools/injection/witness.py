@@ -13,9 +13,9 @@ from vlad.driver import CommandReceiver
 from vlad.messages import Command, CommandMode, Kind
 from vlad.robot import Robot
 
-_SLACK = 1.02
-_ROUNDING = 2e-3
-"""Of float32 values and of stamps that are taken just after the tick [m/s, rad/s]."""
+_SLACK = 1.001
+_ROUNDING = 1e-4
+"""Of float32 values [m/s, rad/s]."""
 
 
 @dataclass(slots=True)

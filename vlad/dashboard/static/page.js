@@ -451,30 +451,47 @@ for (const plot of PLOTS) {
   $("plots").append(plot.card);
 }
 
-function drawPlots() {
-  const { names, rows, seconds } = history_;
+let drawing = false;
+let drawAgain = false;
+async function drawPlots() { // one after the other: a press of STOP waits for one of them, not for all
+  drawAgain = true;
+  if (drawing) return;
+  drawing = true;
+  try {
+    while (drawAgain) {
+      drawAgain = false;
+      drawLevels();
+      for (const plot of PLOTS) { await wait(0); drawPlot(plot); }
+    }
+  } finally { drawing = false; }
+}
+
+function timeAxis() {
+  const { rows, seconds } = history_;
   const newest = rows.length ? rows[rows.length - 1][0] : 0;
-  const down = [[newest - seconds, "10 min ago"], [newest - seconds / 2, "5 min"], [newest, "now"]];
-  for (const plot of PLOTS) {
-    const form = plot.form || ((value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)));
-    const lines = Object.keys(plot.names).map((name, k) => {
-      const at = names.indexOf(name);
-      return { name, points: rows.map((row) => [row[0], row[at]]), colour: COLOURS[k], class: `c${k}` };
-    });
-    const values = lines.flatMap((line) => line.points.map((point) => point[1])).filter((value) => value != null);
-    const high = plot.high || nice(Math.max(...values, 0) * 1.1 || 1);
-    const shown = lines.filter((line) => line.points.some((point) => point[1] != null));
-    plot.card.hidden = rows.length > 5 && !shown.length;
-    plot.legend.replaceChildren(...shown.map((line) => {
-      const node = make("span");
-      const last = line.points[line.points.length - 1][1];
-      node.append(make("i", "", line.class), `${plot.names[line.name]} `, make("b", last == null ? "–" : form(last)));
-      return node;
-    }));
-    draw(plot.canvas, { lines: shown, from: newest - seconds, to: newest, low: 0, high, down,
-      across: [[0, form(0)], [high / 2, form(high / 2)], [high, form(high)]] });
-  }
-  drawLevels(newest - seconds, newest, down);
+  return { from: newest - seconds, to: newest,
+    down: [[newest - seconds, "10 min ago"], [newest - seconds / 2, "5 min"], [newest, "now"]] };
+}
+
+function drawPlot(plot) {
+  const { names, rows } = history_;
+  const form = plot.form || ((value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)));
+  const lines = Object.keys(plot.names).map((name, k) => {
+    const at = names.indexOf(name);
+    return { name, points: rows.map((row) => [row[0], row[at]]), colour: COLOURS[k], class: `c${k}` };
+  });
+  const values = lines.flatMap((line) => line.points.map((point) => point[1])).filter((value) => value != null);
+  const high = plot.high || nice(Math.max(...values, 0) * 1.1 || 1);
+  const shown = lines.filter((line) => line.points.some((point) => point[1] != null));
+  plot.card.hidden = rows.length > 5 && !shown.length;
+  plot.legend.replaceChildren(...shown.map((line) => {
+    const node = make("span");
+    const last = line.points[line.points.length - 1][1];
+    node.append(make("i", "", line.class), `${plot.names[line.name]} `, make("b", last == null ? "–" : form(last)));
+    return node;
+  }));
+  draw(plot.canvas, { ...timeAxis(), lines: shown, low: 0, high,
+    across: [[0, form(0)], [high / 2, form(high / 2)], [high, form(high)]] });
 }
 
 function nice(value) {
@@ -536,7 +553,8 @@ function labels(pen, x, down, left, width, height) {
   }
 }
 
-function drawLevels(from, to, down) {
+function drawLevels() {
+  const { from, to, down } = timeAxis();
   const [pen, width, height] = canvasOf($("levels"));
   const style = getComputedStyle(document.documentElement);
   const colours = ["--safe", "--caution", "--warning", "--danger", "--stop"].map((name) => style.getPropertyValue(name));
