@@ -392,11 +392,10 @@ MAX_TTL_MS = 100
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What goes to the motor driver, stamped with the moment that it was judged for; void `ttl_ms` after that.
+    """What goes to the motor driver. It is void `ttl_ms` after `stamp_ns` (CLOCK_MONOTONIC).
 
-    `stamp_ns` is CLOCK_MONOTONIC.
-    `values` has len(names) numbers, or none in a stop that the driver shapes itself. `source_stamp_ns` is
-    the time of the frame that led to it, 0 where none did.
+    `stamp_ns` is the moment that it was judged for. `values` has len(names) numbers, or none in a stop that
+    the driver shapes itself. `source_stamp_ns` is the time of the frame that led to it, 0 where none did.
     """
 
     seq: int
