@@ -193,6 +193,26 @@ def test_only_time_in_motion_makes_a_signal_frozen_and_only_new_content_frees_it
     assert not bench.monitor.frozen
 
 
+def test_motion_counts_from_when_the_content_was_received_not_from_the_tick_that_saw_it():
+    bench = Bench(rate_hz=100.0, frozen_s=0.3)
+    bench.due_ns += TICK_NS * 0.1
+    bench.run(0.1, moving=True, data=1)
+    bench.run(0.3, moving=True, data=2)
+    assert not bench.monitor.frozen
+    bench.run(0.01, moving=True, data=2)
+    assert bench.monitor.frozen == {"imu": "the same content for 0.31 s of motion"}
+
+
+def test_the_age_of_content_that_came_at_rest_is_not_motion():
+    bench = Bench(rate_hz=5.0, frozen_s=0.3)
+    bench.run(0.25, moving=True, data="a")
+    bench.run(0.3, data="b")
+    bench.run(0.28, moving=True, data="b")
+    assert not bench.monitor.frozen
+    bench.run(0.25, moving=True, data="b")
+    assert list(bench.monitor.frozen) == ["imu"]
+
+
 def test_a_signal_that_falls_silent_is_stale_and_not_frozen():
     bench = Bench(frozen_s=0.3)
     bench.run(1, moving=True, data=1)

@@ -57,20 +57,23 @@ class SignalMonitor:
     def watch(self, inputs: Inputs, *, moving: bool, closely: bool) -> None:
         """Take in one judgement's inputs. `moving`: measured or commanded; `closely`: look more often."""
         now_ns = inputs.now_ns
+        step_ns = 0
         if moving and self._last_ns is not None:
-            self._moved_ns += min(max(0, now_ns - self._last_ns), _LONGEST_NS)
+            step_ns = min(max(0, now_ns - self._last_ns), _LONGEST_NS)
+            self._moved_ns += step_ns
         self._last_ns = now_ns
         self.lost = 0 if self._overflows is None else max(0, inputs.overflows - self._overflows)
         self._overflows = inputs.overflows
         if moving or self.frozen:
-            self._compare(inputs.samples)
+            self._compare(inputs.samples, now_ns, step_ns)
         self._count(inputs, min(_CLOSELY, len(self._conducts)) if closely else 1)
 
-    def _compare(self, samples: Mapping[str, Sample]) -> None:
+    def _compare(self, samples: Mapping[str, Sample], now_ns: int, step_ns: int) -> None:
         for content in self._contents:
             sample = samples.get(content.topic)
             if sample is not content.sample and sample is not None:
-                content.see(sample, self._moved_ns)
+                # Motion since it was received counts; before this step the robot may have stood.
+                content.see(sample, self._moved_ns - min(now_ns - sample.received_ns, step_ns))
             still_ns = self._moved_ns - content.changed_ns
             if content.repeated and still_ns > content.frozen_ns:
                 text = f"the same content for {still_ns / NS_PER_S:.2f} s of motion"
