@@ -192,6 +192,11 @@ def test_a_section_that_is_no_table_is_a_mistake(files: Files, section: str) -> 
     assert any(f"{section}: " in problem for problem in files.problems())
 
 
+def test_a_model_is_divided_by_modules_or_in_stages_not_both(files: Files) -> None:
+    files.add('[policy.torch]\ndevice_map.a = "cpu"\nstages.b = "cuda:1"\n')
+    assert any("policy.torch: has a device_map and stages" in line for line in files.problems())
+
+
 def test_tcp_without_keys_is_refused(files: Files) -> None:
     files.add('[wire]\nsensors_tcp = "tcp://127.0.0.1:7001"\n')
     assert any("wire: TCP needs curve_server_secret and curve_clients" in line for line in files.problems())

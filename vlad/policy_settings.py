@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vlad.schema import Fraction, NotNegative, Positive, Section
 from vlad.server_settings import ServerSettings
@@ -40,6 +40,15 @@ class TorchSettings(Section):
     device_map: dict[str, Device] = Field(default_factory=dict)
     """Module of the model -> the device that it lies on, for a model that is too large for one; the rest lies
     on policy.device."""
+    stages: dict[str, Device] = Field(default_factory=dict)
+    """Module of an exported program -> the device that all lies on from there to the next stage, for a model
+    that is too large for one; what runs before the first lies on policy.device."""
+
+    @model_validator(mode="after")
+    def _divided_once(self) -> TorchSettings:
+        if self.device_map and self.stages:
+            raise ValueError("has a device_map and stages; divide the model by one of them")
+        return self
 
 
 _BUNDLE_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"

@@ -36,6 +36,7 @@ def test_what_runs_on_a_server_is_not_held_back_here(backend):
         ({"device": "cuda"}, "torch", 0.1),
         ({"device": "cpu"}, "torch", 1),
         ({"torch": {"device_map": {"head": "cuda:1"}}}, "lerobot", 0.1),
+        ({"torch": {"stages": {"head": "cuda:1"}}}, "torch", 0.1),
         ({"device": "cuda"}, "onnx", 1),
         ({"onnx": {"providers": ["tensorrt", "cpu"]}}, "onnx", 0.1),
     ],

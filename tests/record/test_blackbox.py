@@ -229,7 +229,8 @@ def test_a_daemon_that_is_started_at_once_lets_the_old_recorder_finish(moving: R
     restarted(moving)
     until(lambda: recordings(moving) and not recordings(moving, "*.part"))
     until(lambda: moving.call("status")["record"]["state"] == "waiting")
-    assert [path.name.split("_")[1] for path in recordings(moving)] == ["start"]
+    # A computer that is busy is worth a recording of its own.
+    assert {path.name.split("_")[1] for path in recordings(moving)} - {"caution"} == {"start"}
     assert moving.call("status")["record"]["problem"] == ""
 
 

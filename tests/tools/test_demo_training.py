@@ -201,7 +201,8 @@ def test_a_network_that_takes_a_prefix_repeats_it_and_knows_nothing_of_the_other
         changed = torch.cat([prefix[:, :3], torch.randn(1, PREFIX_ROWS - 3, 2)], dim=1)
         again, _ = net(*inputs, changed, torch.tensor([3]))
         first = with_prefix(PUBLISHED, PREFIX_ROWS).eval()(*inputs, prefix, torch.tensor([0]))[0]
-        assert torch.equal(first, plain(*inputs)[0])
+        # Matrices of another width are multiplied in another order on some processors.
+        torch.testing.assert_close(first, plain(*inputs)[0])
     assert torch.equal(kept[:, :3], prefix[:, :3])
     assert torch.equal(kept, again)
     assert not torch.equal(kept[:, 3:], free[:, 3:])

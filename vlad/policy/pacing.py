@@ -25,5 +25,6 @@ def runs_on_gpu(settings: PolicySettings, backend: str) -> bool:
     if backend == "onnx":
         return bool({"cuda", "tensorrt"} & {*settings.onnx.providers})
     if backend in ("torch", "lerobot"):
-        return {settings.device, *settings.torch.device_map.values()} != {"cpu"}
+        torch = settings.torch
+        return {settings.device, *torch.device_map.values(), *torch.stages.values()} != {"cpu"}
     return backend == "tensorrt"

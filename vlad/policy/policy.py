@@ -304,7 +304,7 @@ def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path
         onnx=OnnxOptions(settings.onnx.providers, settings.onnx.arena_mb),
         server=settings.server,
         tensorrt=TensorrtOptions(settings.tensorrt.workspace_mb),
-        torch=TorchOptions(settings.torch.device_map),
+        torch=TorchOptions(settings.torch.device_map, settings.torch.stages),
         shapes={name: array.shape for name, array in inputs.items()},
         cache=cache,
         name=manifest.name,

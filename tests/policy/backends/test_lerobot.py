@@ -385,6 +385,11 @@ def test_an_act_in_parts_gives_the_same_chunk_and_says_where_they_lie(bundle):
     np.testing.assert_allclose(policy.infer(samples(frame(1))).actions, expected, rtol=0, atol=1e-5)
 
 
+def test_an_act_is_not_cut_into_stages(bundle):
+    with pytest.raises(BundleRefused, match=r"name the modules of a LeRobot policy in policy\.torch\.dev"):
+        open_policy(bundle(), torch={"stages": {"model.decoder": "cpu"}})
+
+
 def test_every_tensor_of_an_act_is_brought_to_its_device(saved):
     from lerobot.configs.policies import PreTrainedConfig
     from torch._subclasses.fake_tensor import FakeTensorMode

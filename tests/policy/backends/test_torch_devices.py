@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export.pt2_archive._package import load_pt2
 
 from vlad.policy.backends import BackendError, Model, TorchOptions, load_backend, torch_devices
-from vlad.policy.backends.torch_devices import place
+from vlad.policy.backends.torch_devices import cut, place, place_stages
 
 FIRST, SECOND, THIRD = (torch.device(name) for name in ("cuda:0", "cuda:1", "cuda:2"))
 
@@ -56,8 +56,9 @@ def program(tmp_path_factory):
     return net, path
 
 
-def model(path, precision="float32", **devices):
-    return Model(path, precision, ("actions",), 1, torch=TorchOptions(devices))
+def model(path, precision="float32", stages=(), **devices):
+    options = TorchOptions(devices, dict.fromkeys(stages, "cpu"))
+    return Model(path, precision, ("actions",), 1, torch=options)
 
 
 def unflattened(path):
@@ -143,6 +144,75 @@ def test_torchscript_is_not_divided(tmp_path):
     torch.jit.trace(nn.Linear(4, 2), torch.zeros(1, 4)).save(path)
     with pytest.raises(BackendError, match=r"device_map is for exported programs"):
         load_backend("torch", model(path, linear="cpu"))
+    with pytest.raises(BackendError, match=r"stages is for exported programs"):
+        load_backend("torch", model(path, stages=["linear"]))
+
+
+def test_from_where_a_stage_begins_all_lies_and_runs_on_its_device(program):
+    """Also what the first stage makes and only the last one takes."""
+    pipe = cut(unflattened(program[1]), [torch.zeros(1, 4)], {}, ["layers.1", "layers.2.linear"])
+    with fake():
+        said = place_stages(pipe, FIRST, {"layers.1": SECOND, "layers.2.linear": THIRD})
+        (actions,) = pipe(torch.empty(1, 4, device=FIRST))
+    assert said == "cuda:0, from layers.1 on cuda:1, from layers.2.linear on cuda:2"
+    assert actions.device == THIRD
+    lie = {name.partition("_pp_")[2]: tensor.device for name, tensor in pipe.state_dict().items()}
+    assert lie["0.enter.weight"] == lie["0.layers.0.linear.bias"] == lie["0.layers.0.scale"] == FIRST
+    assert lie["1.layers.1.linear.weight"] == lie["1.layers.1.scale"] == SECOND
+    assert lie["2.layers.2.linear.weight"] == lie["2.layers.2.scale"] == THIRD
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("stages", [["layers.1"], ["layers.2", "layers.1"]])
+def test_a_program_in_stages_gives_the_same_answer_and_says_where_they_lie(program, precision, stages):
+    net, path = program
+    backend = load_backend("torch", model(path, precision, stages))
+    said = [f"from {name} on cpu" for name in sorted(stages)]
+    assert backend.describe().device == ", ".join(["cpu", *said])
+    for seed in (1, 2):
+        scan = torch.rand(1, 4, generator=torch.Generator().manual_seed(seed))
+        backend.warm_up({"scan": scan.numpy()})
+        expected = net(scan)["actions"].detach().numpy()
+        given = backend.run({"scan": scan.numpy()})["actions"]
+        np.testing.assert_allclose(given, expected, rtol=0 if precision == "float32" else 0.05, atol=1e-5)
+
+
+class Twice(nn.Module):
+    """One module that runs twice, another between; an input by position, one by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter, self.again, self.between = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, scan, *, noise):
+        return self.again(self.between(self.again(self.enter(scan) + noise)))
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory):
+    net, path = Twice().eval(), tmp_path_factory.mktemp("twice") / "model.pt2"
+    torch.export.save(torch.export.export(net, (torch.zeros(1, 4),), {"noise": torch.zeros(1, 8)}), path)
+    return net, path
+
+
+def test_a_stage_may_hold_weights_of_another_and_inputs_come_by_position_and_by_name(twice):
+    net, path = twice
+    backend = load_backend("torch", model(path, stages=["between"]))
+    given = {"scan": np.ones((1, 4), np.float32), "noise": np.full((1, 8), 0.5, np.float32)}
+    expected = net(torch.ones(1, 4), noise=torch.full((1, 8), 0.5)).detach().numpy()
+    np.testing.assert_allclose(backend.run(given)["actions"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("stages", [["enter"], ["again"], ["layers"], ["layers.1", "layers.1.linear"]])
+def test_where_no_stage_can_begin_the_model_is_refused_with_what_to_name(program, twice, stages):
+    path = twice[1] if stages == ["again"] else program[1]
+    with pytest.raises(BackendError, match=rf"cut where {', '.join(stages)} begins; name modules that"):
+        load_backend("torch", model(path, stages=stages))
+
+
+def test_a_stage_that_begins_with_no_module_is_refused_with_those_that_are_there(program):
+    with pytest.raises(BackendError, match=r"has no module layers\.7, but layers, layers\.0"):
+        load_backend("torch", model(program[1], stages=["layers.7"]))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

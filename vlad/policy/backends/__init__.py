@@ -72,9 +72,12 @@ class TensorrtOptions:
 
 @dataclass(frozen=True, slots=True)
 class TorchOptions:
-    """What is set for torch alone, as in vlad.toml's [policy.torch]: the devices of single modules."""
+    """What is set for torch alone, as in vlad.toml's [policy.torch]: the devices of single modules, or of
+    stages by the modules that they begin with.
+    """
 
     device_map: Mapping[str, str] = field(default_factory=dict)
+    stages: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

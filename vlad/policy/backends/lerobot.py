@@ -85,6 +85,11 @@ class LerobotBackend:
         self._thread = 0
         if reasons := faults(model.path):
             raise BackendError("\n".join(reasons))
+        if model.torch.stages:
+            raise BackendError(
+                f"{model.path}: policy.torch.stages is for exported programs of torch; name the modules of a "
+                f"LeRobot policy in policy.torch.device_map"
+            )
         self._device = device_of(model)
         self._half = _autocast(model)
         try:

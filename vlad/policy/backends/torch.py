@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vlad.policy.backends import BackendError, Description, Model, Tensors, TensorSpec
 from vlad.policy.backends.torch_archive import Kind, check
-from vlad.policy.backends.torch_devices import device_of, devices_of
+from vlad.policy.backends.torch_devices import device_of, devices_of, stages_of
 from vlad.policy.backends.torch_network import Network, load_program, load_script
 from vlad.policy.backends.torch_package import load_package
 
@@ -199,12 +199,13 @@ def load(model: Model) -> TorchBackend:
 
 
 def _load(model: Model, kind: Kind, device: torch.device, half: bool) -> Network:
-    path, parts = model.path, devices_of(model)
-    if parts and kind != "export":
-        raise ValueError("policy.torch.device_map is for exported programs, which still know their modules")
+    path, parts, stages = model.path, devices_of(model), stages_of(model)
+    for setting, devices in (("device_map", parts), ("stages", stages)):
+        if devices and kind != "export":
+            raise ValueError(f"policy.torch.{setting} is for exported programs, which know their modules")
     match kind:
         case "export":
-            return load_program(path, device, half, parts, int8=model.precision == "int8")
+            return load_program(path, device, half, parts, stages, int8=model.precision == "int8")
         case "script":
             return load_script(path, device)
         case "aot":

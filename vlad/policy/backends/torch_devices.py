@@ -1,18 +1,21 @@
 """Which devices torch runs a model on: one, or several by the names of its modules.
 
-With several, a model that is too large for one GPU is shared by some: each named module lies on its own
-device, what it takes is brought there, and what it gives is brought back. One observation is under way at a
-time, so that the devices work one after the other: this is for memory, not for speed. The schedules of
-torch.distributed.pipelining keep all stages busy with many observations at once, and need a process for each.
+With several, a model that is too large for one GPU is shared by some. By a map each named module lies on its
+own device, what it takes is brought there, and what it gives is brought back. In stages a program goes on
+from device to device: from where each named module begins, the rest lies on another one. One observation is
+under way at a time, so that the devices work one after the other: this is for memory, not for speed. The
+schedules of torch.distributed.pipelining, which makes the cuts, keep all stages busy with many observations
+at once, and need a process for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.pipelining import Pipe, SplitPoint, pipeline
 from torch.utils import _pytree as pytree
 
 from vlad.policy.backends import BackendError, Model
@@ -25,10 +28,16 @@ def device_of(model: Model) -> torch.device:
 
 def devices_of(model: Model) -> dict[str, torch.device]:
     """The devices of single modules by their names; BackendError where this computer lacks one."""
-    return {
-        name: _found(model, f"policy.torch.device_map.{name}", device)
-        for name, device in model.torch.device_map.items()
-    }
+    return _all_found(model, "device_map", model.torch.device_map)
+
+
+def stages_of(model: Model) -> dict[str, torch.device]:
+    """The devices of stages by the modules that begin them; BackendError where this computer lacks one."""
+    return _all_found(model, "stages", model.torch.stages)
+
+
+def _all_found(model: Model, setting: str, wanted: Mapping[str, str]) -> dict[str, torch.device]:
+    return {name: _found(model, f"policy.torch.{setting}.{name}", device) for name, device in wanted.items()}
 
 
 def _found(model: Model, setting: str, wanted: str) -> torch.device:
@@ -49,9 +58,7 @@ def place(network: nn.Module, home: torch.device, devices: Mapping[str, torch.de
 
     A module within a named one may have another device again. What comes back says where what lies.
     """
-    modules = dict(network.named_modules())
-    if unknown := [name for name in devices if name not in modules]:
-        raise ValueError(f"has no module {', '.join(unknown)}, but {', '.join(_largest(modules))}")
+    modules = _modules(network, devices)
     for name, module in modules.items():
         # One by one: all of the network might be too much for its home.
         device = _device_within(name, devices)
@@ -61,12 +68,62 @@ def place(network: nn.Module, home: torch.device, devices: Mapping[str, torch.de
     return ", ".join([str(home), *(f"{name} on {device}" for name, device in devices.items())])
 
 
+def cut(
+    network: nn.Module,
+    positional: Sequence[torch.Tensor],
+    keywords: Mapping[str, torch.Tensor],
+    begin: Sequence[str],
+) -> Pipe:
+    """Cut the network into stages, each but the first beginning with one of the named modules.
+
+    It is then called with tensors like those given, and gives a tuple of all outputs. ValueError where no
+    stage can begin with such a module.
+    """
+    _modules(network, begin)
+    points = dict.fromkeys(begin, SplitPoint.BEGINNING)
+    try:
+        pipe = pipeline(network, tuple(positional), dict(keywords), points)
+        count = pipe.num_stages
+    except AttributeError:  # it looks for a stage that has nothing in it
+        count = 0
+    if count != len(begin) + 1:
+        raise ValueError(
+            f"cannot be cut where {', '.join(begin)} begins; name modules that run once, none within "
+            f"another, and not the one that runs first"
+        )
+    return pipe
+
+
+def place_stages(pipe: Pipe, home: torch.device, devices: Mapping[str, torch.device]) -> str:
+    """Lay the first stage on `home` and the others, in their order, on `devices`; what each takes is brought
+    to it. What comes back says where what lies.
+    """
+    for number, device in enumerate((home, *devices.values())):
+        stage = pipe.get_stage_module(number)
+        for module in stage.modules():
+            _lay(module, device)
+        stage.register_forward_pre_hook(
+            lambda _, given, named, device=device: _moved((given, named), device), with_kwargs=True
+        )
+    return ", ".join([str(home), *(f"from {name} on {device}" for name, device in devices.items())])
+
+
+def _modules(network: nn.Module, named: Collection[str]) -> dict[str, nn.Module]:
+    """All modules by name. ValueError where one of the named is not among them."""
+    modules = dict(network.named_modules())
+    if unknown := [name for name in named if name not in modules]:
+        raise ValueError(f"has no module {', '.join(unknown)}, but {', '.join(_largest(modules))}")
+    return modules
+
+
 def _lay(module: nn.Module, device: torch.device) -> bool:
     """The module's own tensors, and what its graph makes, on the device; whether it has any."""
     module._apply(lambda tensor: tensor.to(device), recurse=False)  # type: ignore[no-untyped-call]
     for node in getattr(getattr(module, "graph", None), "nodes", ()):
         if "device" in node.kwargs:
             node.update_kwarg("device", device)
+    if isinstance(module, torch.fx.GraphModule):
+        module.recompile()
     return any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False)))
 
 

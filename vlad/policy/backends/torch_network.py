@@ -17,7 +17,7 @@ from torch.export.pt2_archive._package import load_pt2
 from torch.utils import _pytree as pytree
 
 from vlad.policy.backends import TensorSpec
-from vlad.policy.backends.torch_devices import place
+from vlad.policy.backends.torch_devices import cut, place, place_stages
 
 Outputs: TypeAlias = Mapping[str, TensorSpec] | Sequence[TensorSpec]
 """By name where the model returns a dict, else in its order."""
@@ -44,6 +44,7 @@ def load_program(
     device: torch.device,
     half: bool,
     parts: Mapping[str, torch.device] | None = None,
+    stages: Mapping[str, torch.device] | None = None,
     *,
     int8: bool = False,
 ) -> Network:
@@ -51,26 +52,35 @@ def load_program(
     inputs are not plain tensors, or where it shall be `int8` and no weight is.
 
     `torch.export.load` is not used: what it cannot read, it reads again as an older form, by unpickling. With
-    `half`, what the program asserts of types in between is left out: they will be others. With `parts`, the
-    program is divided into its modules again, and these lie on their devices.
+    `half`, what the program asserts of types in between is left out: they will be others. With `parts`
+    or `stages`, the program is divided into its modules again, and these lie on their devices.
     """
     program = load_pt2(str(path)).exported_programs["model"]
     if int8 and not any(tensor.dtype is torch.int8 for tensor in program.state_dict.values()):
         raise ValueError("none of its weights is int8; let torchao quantise them before the export")
-    if device.type != "cpu" and not parts:
+    if device.type != "cpu" and not (parts or stages):
         program = move_to_device_pass(program, device)
     if half:
         _forget_types(program)
     inputs, outputs = signature(program)
     positional = len(_arguments(program)[0])
     keywords = list(inputs)[positional:]
-    module = _divided(program) if parts else program.module()
+    module = _divided(program) if parts or stages else program.module()
     devices = place(module, device, parts) if parts else ""
+    if stages:
+        like = [_like(spec) for spec in inputs.values()]
+        named = dict(zip(keywords, like[positional:], strict=True))
+        stages = _in_order(program, stages)
+        pipe = cut(module, like[:positional], named, list(stages))
+        module, devices = pipe, place_stages(pipe, device, stages)
 
     def call(tensors: list[torch.Tensor]) -> Any:
         return module(*tensors[:positional], **dict(zip(keywords, tensors[positional:], strict=True)))
 
-    return Network(call, inputs, outputs, devices)
+    def call_stages(tensors: list[torch.Tensor]) -> Any:
+        return pytree.tree_unflatten(call(tensors), program.call_spec.out_spec)
+
+    return Network(call_stages if stages else call, inputs, outputs, devices)
 
 
 def load_script(path: Path, device: torch.device) -> Network:
@@ -110,6 +120,11 @@ def _spec(name: str, value: Any) -> TensorSpec:
     return TensorSpec(str(value.dtype).removeprefix("torch."), tuple(value.shape))
 
 
+def _like(spec: TensorSpec) -> torch.Tensor:
+    sizes = [size or 0 for size in spec.shape or ()]
+    return torch.zeros(sizes, dtype=getattr(torch, str(spec.dtype)))
+
+
 def _divided(program: ExportedProgram) -> torch.nn.Module:
     """The program as the modules that it was exported from. ValueError where their names are no plain names:
     they become source code.
@@ -120,6 +135,13 @@ def _divided(program: ExportedProgram) -> torch.nn.Module:
                 if not _MODULE.fullmatch(name):
                     raise ValueError(f"has a module of the name {name!r}")
     return unflatten(program)
+
+
+def _in_order(program: ExportedProgram, stages: Mapping[str, torch.device]) -> dict[str, torch.device]:
+    """The same in the order in which the program comes to these modules; last those that it never runs."""
+    stacks = [(node.meta.get("nn_module_stack") or {}).values() for node in program.graph.nodes]
+    ran = list(dict.fromkeys(name for stack in stacks for name, _ in stack))
+    return {name: stages[name] for name in sorted(stages, key=[*ran, *stages].index)}
 
 
 def _forget_types(program: ExportedProgram) -> None:
