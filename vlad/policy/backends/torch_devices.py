@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.pipelining import Pipe, SplitPoint, pipeline
+from torch.export.unflatten import InterpreterModule
 from torch.utils import _pytree as pytree
 
 from vlad.policy.backends import BackendError, Model
@@ -126,10 +127,12 @@ def _lay(module: nn.Module, device: torch.device) -> bool:
     for node in getattr(getattr(module, "graph", None), "nodes", ()):
         if "device" in node.kwargs:
             node.update_kwarg("device", device)
-    code = getattr(module, "graph_module", module)
+    code: nn.Module | None = module
+    if isinstance(module, InterpreterModule):
+        module._run_with_interpreter = False
+        code = getattr(module, "graph_module", None)  # a list of modules has none
     if isinstance(code, torch.fx.GraphModule):
         code.recompile()
-        module._run_with_interpreter = False
     return any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False)))
 
 
