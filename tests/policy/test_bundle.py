@@ -15,7 +15,7 @@ from tests.policy.bundles import (
     output,
 )
 from vlad.config import SignalSettings
-from vlad.policy.bundle import BundleRefused, find_bundles, load_bundle, write_manifest
+from vlad.policy.bundle import BundleRefused, find_bundles, load_bundle, read_bundle, write_manifest
 from vlad.policy.toml import plain, write_toml
 from vlad.robot import Robot
 
@@ -205,6 +205,17 @@ def test_a_folder_without_a_manifest_and_broken_toml_are_refused(tmp_path):
     assert "cannot be read" in reasons_of(tmp_path)[0]
     (tmp_path / "policy.toml").write_text("= 3")
     assert "not valid TOML" in reasons_of(tmp_path)[0]
+
+
+def test_an_installed_bundle_whose_manifest_cannot_be_read_is_asked_for_by_its_folder(folder, tmp_path):
+    newer = tmp_path / "tiny" / "9"
+    shutil.copytree(folder, newer)
+    rewrite(newer, ("schema = 1", "schema = 2"))
+    with pytest.raises(BundleRefused, match="2 is newer than the 1"):
+        read_bundle([folder, newer], "tiny", "9")
+    assert read_bundle([newer, folder], "tiny", "1")["folder"] == str(folder)
+    with pytest.raises(BundleRefused, match="no bundle tiny 8 is installed"):
+        read_bundle([newer, folder], "tiny", "8")
 
 
 def test_installed_bundles_are_listed_with_the_reasons_against_them(folder, tmp_path):

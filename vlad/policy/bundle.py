@@ -142,16 +142,19 @@ def find_bundles(
 def read_bundle(folders: Iterable[Path], name: str, version: str) -> dict[str, Any]:
     """`folder` and `manifest`, unchecked, of the first bundle that has this name and version.
 
-    BundleRefused where none of `folders` has it.
+    BundleRefused where none of `folders` has it, or only one of that path that cannot be read.
     """
+    reasons = [f"no bundle {name} {version} is installed; `vladctl model list` shows which are"]
     for folder in folders:
         try:
             values = _read(folder / MANIFEST)
-        except BundleRefused:
+        except BundleRefused as refused:
+            if (folder.parent.name, folder.name) == (name, version):
+                reasons = refused.reasons
             continue
         if (values.get("name"), values.get("version")) == (name, version):
             return {"folder": str(folder), "manifest": values}
-    raise BundleRefused([f"no bundle {name} {version} is installed; `vladctl model list` shows which are"])
+    raise BundleRefused(reasons)
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
