@@ -50,6 +50,27 @@ def test_the_heap_lies_on_huge_pages_where_the_kernel_can():
         assert found["said"] == "off" or found["said"].startswith("refused: ")
 
 
+SPARE = """
+import json, resource, sys
+from vlad.realtime import lock_memory, prefault_heap
+lock_memory()
+if sys.argv[1] == "prefault":
+    prefault_heap()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+waiting = [bytes(50_000) for _ in range(60)]
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before))
+"""
+
+
+def test_what_waits_for_a_slow_process_takes_no_page_that_is_not_there_yet():
+    faults = {}
+    for spare in ("none", "prefault"):
+        words = [sys.executable, "-c", SPARE, spare]
+        faults[spare] = int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    assert faults["none"] > 500
+    assert faults["prefault"] < 50
+
+
 def test_only_whole_huge_pages_of_writable_memory_of_no_file_are_taken():
     maps = """\
 00400000-00a00000 rw-p 00000000 00:00 0                                  [heap]

@@ -154,6 +154,8 @@ class Daemon:
         except OSError as error:
             raise StartError(error.strerror or str(error)) from None
         self.collector.freeze()
+        if self.realtime["memory"] == "applied":
+            realtime.prefault_heap()
         self.realtime["huge_pages"] = realtime.use_huge_pages()
         closing.callback(self.collector.thaw)
         self._start_parts(closing)

@@ -25,7 +25,7 @@ from tools.training.demo_quantize import (
 )
 from tools.training.demo_restore import example, without_wrapped_padding, write_torch
 from vlad.clock import SystemClock
-from vlad.policy.backends import BackendError, Model, OnnxOptions, load_backend
+from vlad.policy.backends import BACKENDS, BackendError, Model, OnnxOptions, load_backend
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.policy import Policy
 from vlad.policy_settings import PolicySettings
@@ -415,7 +415,7 @@ LIMIT = """
 import sys
 import numpy as np
 from pathlib import Path
-from vlad.policy.backends import BackendError, Model, OnnxOptions, load_backend
+from vlad.policy.backends import BACKENDS, BackendError, Model, OnnxOptions, load_backend
 
 for arena_mb in (256, 16):
     model = Model(Path(sys.argv[1]), "float32", ("actions",), 1, onnx=OnnxOptions(arena_mb=arena_mb))
@@ -478,3 +478,12 @@ def test_a_backend_whose_runtime_is_not_installed_says_how_to_get_it(monkeypatch
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(BackendError, match=r"needs the package openvino.*pip install vlad\[openvino\]"):
         load_backend("openvino", Model(tmp_path / "m.onnx", "float32", OUTPUTS, 1, onnx=OnnxOptions()))
+
+
+def test_packages_that_do_not_fit_each_other_are_told_as_such(monkeypatch, tmp_path):
+    """As torchvision says it that was built for another torch."""
+    (tmp_path / "misfit.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(BACKENDS, "lerobot", "misfit")
+    with pytest.raises(BackendError, match=r"nms does not exist; install .* `pip install vlad\[lerobot\]`"):
+        load_backend("lerobot", Model(tmp_path / "model.safetensors", "float32", ("action",), 1))

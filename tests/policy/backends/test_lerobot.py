@@ -1,6 +1,7 @@
 """Policies that LeRobot made and saved run in the daemon's own policy, and give what they give there."""
 
 import asyncio
+import errno
 import json
 import shutil
 import socket
@@ -464,6 +465,16 @@ def test_what_the_robot_has_not_is_reported_all_at_once_and_nothing_is_left(
         "action: has 3 numbers, the robot has 4 axes",
     ):
         assert any(part in reason for reason in reasons), part
+    assert not list((tmp_path / "state").rglob("*.safetensors"))
+
+
+def test_where_the_disk_is_full_nothing_is_left(saved, settings, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("vlad.policy.bundle.write_manifest", full)
+    assert import_policy(saved("act"), settings) != 0
+    assert "No space left" in capsys.readouterr().out
     assert not list((tmp_path / "state").rglob("*.safetensors"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.text import Text
@@ -33,10 +34,12 @@ def run(arguments: argparse.Namespace, out: Output) -> int:
 
         manifest = propose_manifest(arguments.folder, robot, settings.signals, arguments.rate)
         manifest |= {"name": arguments.name, "version": arguments.version}
-        shutil.copytree(arguments.folder, folder, ignore=shutil.ignore_patterns(".*"))
-        latency_s = _try_out(folder, manifest, settings.policy)
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, folder, ignore_errors=True)
+            shutil.copytree(arguments.folder, folder, ignore=shutil.ignore_patterns(".*"))
+            latency_s = _try_out(folder, manifest, settings.policy)
+            undo.pop_all()
     except BundleRefused as refused:
-        shutil.rmtree(folder, ignore_errors=True)
         if out.json:
             out.data({"ok": False, "reasons": refused.reasons})
         for reason in refused.reasons if not out.json else ():

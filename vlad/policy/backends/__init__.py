@@ -162,6 +162,11 @@ def load_backend(name: str, model: Model) -> Backend:
             f"{model.path}: backend {name!r} lacks a library: {error}; install it, or NVIDIA's driver "
             f"where it is the driver's"
         ) from error
+    except RuntimeError as error:
+        raise BackendError(
+            f"{model.path}: backend {name!r} has packages that do not fit each other: {error}; install "
+            f"builds that belong together, `pip install vlad[{name}]`"
+        ) from error
     try:
         backend: Backend = module.load(model)
     except ModuleNotFoundError as error:  # of what only some models of a backend need
