@@ -5,6 +5,7 @@ an operation on tensors of two devices fails as it does on real ones.
 """
 
 import contextlib
+import sys
 import zipfile
 
 import numpy as np
@@ -208,6 +209,14 @@ def test_where_no_stage_can_begin_the_model_is_refused_with_what_to_name(program
     path = twice[1] if stages == ["again"] else program[1]
     with pytest.raises(BackendError, match=rf"cut where {', '.join(stages)} begins; name modules that"):
         load_backend("torch", model(path, stages=stages))
+
+
+def test_a_torch_without_distributed_refuses_stages_alone(program, monkeypatch):
+    """As NVIDIA's builds for its Jetsons are."""
+    monkeypatch.setitem(sys.modules, "torch.distributed.pipelining", None)
+    load_backend("torch", model(program[1], **{"layers.1": "cpu"})).close()
+    with pytest.raises(BackendError, match=r"by this build of torch .* policy\.torch\.device_map"):
+        load_backend("torch", model(program[1], stages=["layers.1"]))
 
 
 def test_a_stage_that_begins_with_no_module_is_refused_with_those_that_are_there(program):

@@ -11,15 +11,17 @@ at once, and need a process for each.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.distributed.pipelining import Pipe, SplitPoint, pipeline
 from torch.export.unflatten import InterpreterModule
 from torch.utils import _pytree as pytree
 
 from vlad.policy.backends import BackendError, Model
+
+if TYPE_CHECKING:
+    from torch.distributed.pipelining import Pipe
 
 
 def device_of(model: Model) -> torch.device:
@@ -78,9 +80,16 @@ def cut(
     """Cut the network into stages, each but the first beginning with one of the named modules.
 
     It is then called with tensors like those given, and gives a tuple of all outputs. ValueError where no
-    stage can begin with such a module.
+    stage can begin with such a module, or torch is built without what cuts.
     """
     _modules(network, begin)
+    try:
+        from torch.distributed.pipelining import SplitPoint, pipeline
+    except ImportError as error:
+        raise ValueError(
+            f"cannot be cut into stages by this build of torch ({error}); name the modules of each device in "
+            f"policy.torch.device_map"
+        ) from error
     points = dict.fromkeys(begin, SplitPoint.BEGINNING)
     try:
         pipe = pipeline(network, tuple(positional), dict(keywords), points)
