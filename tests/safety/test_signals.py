@@ -252,6 +252,13 @@ def test_a_stuck_camera_stops_a_moving_robot_in_its_time_and_a_tick():
     assert rig.kernel.reset(rig.sense()) == ()
 
 
+def test_of_two_signals_that_may_not_freeze_only_the_one_that_does_is_told():
+    rig = SignalRig({"camera": {"frozen_s": 0.3}, "command_ack": {"frozen_s": 0.3}}).driving()
+    rig.stuck.add("camera")
+    rig.tick(60)
+    assert list(rig.kernel.frozen) == ["camera"]
+
+
 def test_a_camera_may_show_the_same_while_the_robot_stands():
     rig = SignalRig(FROZEN).armed()
     rig.stuck.add("camera")
