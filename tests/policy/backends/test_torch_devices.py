@@ -66,6 +66,15 @@ def unflattened(path):
     return torch.export.unflatten(load_pt2(str(path)).exported_programs["model"])
 
 
+def assert_answers_as(net, backend, precision):
+    for seed in (1, 2):
+        scan = torch.rand(1, 4, generator=torch.Generator().manual_seed(seed))
+        backend.warm_up({"scan": scan.numpy()})
+        expected = net(scan)["actions"].detach().numpy()
+        given = backend.run({"scan": scan.numpy()})["actions"]
+        np.testing.assert_allclose(given, expected, rtol=0 if precision == "float32" else 0.05, atol=1e-5)
+
+
 @contextlib.contextmanager
 def fake():
     """Within it tensors have no numbers, and may be on any GPU."""
@@ -114,12 +123,7 @@ def test_a_program_in_parts_gives_the_same_answer_and_says_where_they_lie(progra
     net, path = program
     backend = load_backend("torch", model(path, precision, **{"layers.1": "cpu", "layers.2": "cpu"}))
     assert backend.describe().device == "cpu, layers.1 on cpu, layers.2 on cpu"
-    for seed in (1, 2):
-        scan = torch.rand(1, 4, generator=torch.Generator().manual_seed(seed))
-        backend.warm_up({"scan": scan.numpy()})
-        expected = net(scan)["actions"].detach().numpy()
-        given = backend.run({"scan": scan.numpy()})["actions"]
-        np.testing.assert_allclose(given, expected, rtol=0 if precision == "float32" else 0.05, atol=1e-5)
+    assert_answers_as(net, backend, precision)
 
 
 def test_a_module_that_is_not_there_is_refused_with_those_that_are(program):
@@ -170,12 +174,7 @@ def test_a_program_in_stages_gives_the_same_answer_and_says_where_they_lie(progr
     backend = load_backend("torch", model(path, precision, stages))
     said = [f"from {name} on cpu" for name in sorted(stages)]
     assert backend.describe().device == ", ".join(["cpu", *said])
-    for seed in (1, 2):
-        scan = torch.rand(1, 4, generator=torch.Generator().manual_seed(seed))
-        backend.warm_up({"scan": scan.numpy()})
-        expected = net(scan)["actions"].detach().numpy()
-        given = backend.run({"scan": scan.numpy()})["actions"]
-        np.testing.assert_allclose(given, expected, rtol=0 if precision == "float32" else 0.05, atol=1e-5)
+    assert_answers_as(net, backend, precision)
 
 
 class Twice(nn.Module):
