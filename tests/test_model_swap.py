@@ -46,7 +46,7 @@ def vladctl(made, *words):
 def await_speed(made, speed, least=0.0):
     """Until the motors are told this speed; on the way there the robot is never told to move otherwise.
 
-    With bounded jerk a tick that comes late cannot end the change at once: the speed may run over a little.
+    `blend` makes up for what the robot did not do while a chunk was made: the speed may run over a little.
     """
     while True:
         command = await_command(made, CommandMode.RUN)
