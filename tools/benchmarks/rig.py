@@ -130,6 +130,8 @@ class Rig:
     record: dict[str, Any] = field(default_factory=lambda: {"mode": "off"})
     guard: bool = False
     """A guard runs beside the daemon, which needs it."""
+    velocity: tuple[float, float] = (1.0, 1.0)
+    """How fast the robot may be: ahead [m/s], and around [rad/s]."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -148,8 +150,8 @@ class Rig:
         """The rover's limits without the obstacle stop, and the signals that this benchmark feeds."""
         robot = self.folder / "rover.toml"
         axes = {
-            "linear_x": {"velocity": 1.0, "acceleration": 20.0},
-            "angular_z": {"velocity": 1.0, "acceleration": 20.0},
+            name: {"velocity": velocity, "acceleration": 20.0}
+            for name, velocity in zip(("linear_x", "angular_z"), self.velocity, strict=True)
         }
         robot.write_text(write_toml({"name": "bench", "type": "rover", "command": "twist", "axes": axes}))
         path = self.folder / "vlad.toml"

@@ -47,7 +47,10 @@ class _Motion:
                 self.stops += 1
 
     def beyond(self) -> int:
-        """Commands that are faster than either policy says, or change faster than the robot may."""
+        """Commands that are faster than the robot may be, or change faster than it may.
+
+        Its limit is what the faster policy says, and catching up presses against it.
+        """
         times, speeds = np.array(self.speeds).T
         steps = np.abs(np.diff(speeds)) > _ACCELERATION * np.diff(times) + 1e-4
         return int(np.count_nonzero(steps) + np.count_nonzero(speeds > _SPEEDS[1][0] + 1e-3))
@@ -81,6 +84,7 @@ def _swap(bench: Rig, count: int) -> list[float]:
 def run(arguments: argparse.Namespace) -> Report:
     motion = _Motion()
     with rig(_CAMERA) as bench:
+        bench.velocity = _SPEEDS[1]
         models = bench.folder / "state" / "models" / "bench"
         models.mkdir(parents=True)
         folders = [
