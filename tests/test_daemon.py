@@ -1,6 +1,7 @@
 """The daemon as a process: it starts, says how it is, survives bad days, and ends in order."""
 
 import json
+import math
 import os
 import signal
 import socket
@@ -226,6 +227,7 @@ def test_a_bundle_that_was_tampered_with_is_refused_and_the_robot_cannot_be_arme
         assert status["policy"]["state"] == "refused"
         assert "SHA-256" in status["policy"]["error"]
         assert any(refusal["subject"] == "policy" for refusal in status["refusals"])
+        assert min(math.copysign(1, refusal["since_s"]) for refusal in status["refusals"]) > 0
 
 
 def test_garbage_on_the_sensor_socket_is_counted_and_does_not_hurt(moving):

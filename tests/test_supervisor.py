@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from vlad.clock import FakeClock
 from vlad.supervisor import Part, supervise
 
@@ -80,6 +82,14 @@ async def test_a_part_that_fails_again_and_again_for_one_reason_is_told_of_once(
     part = Part("inference", fails, critical=False, longest_backoff_s=0.5)
     await restarted(monkeypatch, part, clock, 7, events)
     assert events.texts == [f"inference: OSError: {reason}" for reason in ("gone", "another", "another")]
+
+
+@pytest.mark.parametrize(("told", "traced"), [((OSError,), False), ((ValueError,), True), ((), True)])
+async def test_only_what_says_by_itself_what_is_wrong_is_logged_without_a_traceback(caplog, told, traced):
+    await supervise(Part("watchdog", breaks, critical=True, told=told), FakeClock(), Events(), [].append)
+    (record,) = caplog.records
+    assert record.getMessage() == "watchdog failed: OSError: the socket is gone"
+    assert bool(record.exc_info) == traced
 
 
 async def test_a_part_that_ran_long_enough_is_run_again_after_a_short_pause(monkeypatch):

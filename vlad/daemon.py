@@ -42,6 +42,7 @@ from vlad.minutes import Minutes
 from vlad.motion_report import MotionReport
 from vlad.notify import Notifier
 from vlad.operation import Operation
+from vlad.policy.backends import ServerLost
 from vlad.policy.bundle import Bundle
 from vlad.policy.choice import Choice
 from vlad.policy.follower import Follower
@@ -259,7 +260,7 @@ class Daemon:
         self.parts = [
             Part("watchdog", self._run_watchdog, critical=True),
             Part("control", self.control.run, critical=False),
-            Part("inference", self.seat.run, critical=False, longest_backoff_s=_RETRY_S),
+            Part("inference", self.seat.run, critical=False, longest_backoff_s=_RETRY_S, told=(ServerLost,)),
             Part("maintenance", self.maintenance.run, critical=False),
             Part("health", lambda: self.health.run(lambda: gather(self)), critical=False),
             Part("minutes", self.minutes.run, critical=False),

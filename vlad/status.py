@@ -52,9 +52,9 @@ def fault_rows(faults: Iterable[ActiveFault], now_ns: int) -> list[dict[str, Any
 
 def status_report(daemon: Daemon) -> dict[str, Any]:
     """How everything is, as of now. Only what JSON can hold: a number that is not finite becomes null."""
-    now_ns = daemon.clock.now_ns()
     verdict = daemon.watchdog.verdict
     inputs = daemon.watchdog.sample()
+    now_ns = daemon.clock.now_ns()
     return {
         "schema": SCHEMA,
         "version": vlad.__version__,

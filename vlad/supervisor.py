@@ -24,6 +24,8 @@ class Part:
     run: Callable[[], Awaitable[None]]
     critical: bool
     longest_backoff_s: float = 5.0
+    told: tuple[type[Exception], ...] = ()
+    """What fails outside of vlad, and says by itself what and where: it is logged without a traceback."""
     state: str = "stopped"
     restarts: int = 0
     error: str = ""
@@ -46,7 +48,12 @@ async def supervise(part: Part, clock: Clock, events: EventLog, on_failed: Calla
             failure, part.error = error, f"{type(error).__name__}: {error}"
         lasted = clock.now_ns() - began_ns > part.longest_backoff_s * NS_PER_S
         if lasted or part.error != before:
-            log.error("%s failed: %s", part.name, part.error, exc_info=failure)
+            log.error(
+                "%s failed: %s",
+                part.name,
+                part.error,
+                exc_info=None if isinstance(failure, part.told) else failure,
+            )
             events.put("part_failed", Level.DANGER, f"{part.name}: {part.error}", part=part.name)
         if part.critical:
             part.state = "failed"
