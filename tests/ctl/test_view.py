@@ -43,6 +43,16 @@ def test_a_policy_that_was_not_calibrated_says_so() -> None:
     assert "disagreement 0.123; not calibrated" in drawn(status_view(report(policy=policy)))
 
 
+def test_a_policy_that_is_not_asked_says_what_it_waits_for_and_how_to_give_it_a_task() -> None:
+    policy = report()["policy"] | {"waits_for": ["camera", "instruction"]}
+    assert "waits for camera, instruction (vladctl task TEXT)" in drawn(status_view(report(policy=policy)))
+    policy["waits_for"] = ["camera"]
+    text = drawn(status_view(report(policy=policy)))
+    assert "waits for camera" in text
+    assert "vladctl task" not in text
+    assert "waits for" not in drawn(status_view(report()))
+
+
 def test_faults_show_their_hints_and_refusals_only_what_is_new() -> None:
     refusals = [fault(), fault("no_policy", "")]
     text = drawn(status_view(report(mode="disarmed", faults=[fault()], refusals=refusals)))

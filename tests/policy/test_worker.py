@@ -146,6 +146,7 @@ async def test_nothing_runs_while_an_input_is_missing(rig, missing):
         if topic != missing:
             rig.put(made)
     assert rig.loop.inference_since_ns is None
+    assert rig.loop.report()["waits_for"] == [missing]
 
 
 async def test_nothing_runs_without_a_standing_instruction(rig):
@@ -153,7 +154,9 @@ async def test_nothing_runs_without_a_standing_instruction(rig):
     rig.put_states(text=" ")
     rig.put_frame()
     assert rig.loop.inference_since_ns is None
+    assert rig.loop.report()["waits_for"] == ["instruction"]
     rig.put(sample("instruction", Instruction("go to the ball")))
+    assert rig.loop.report()["waits_for"] == []
     rig.put_frame(2_000)
     assert (await rig.chunk()).instruction == "go to the ball"
 

@@ -26,7 +26,7 @@ def facts_view(status: Row) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("policy", _policy(status.get("policy") or {}))
+    table.add_row("policy", _policy(status.get("policy") or {}, status.get("signals") or {}))
     table.add_row("tick", _tick(status.get("tick") or {}))
     table.add_row("command", command_text(status.get("commands") or {}))
     table.add_row("parts", _parts(status.get("parts") or {}))
@@ -50,7 +50,7 @@ def facts_view(status: Row) -> Table:
     return table
 
 
-def _policy(policy: Row) -> Text:
+def _policy(policy: Row, signals: Mapping[str, Row]) -> Text:
     if not policy.get("bundle"):
         return Text(clean(policy.get("error") or "none: the robot only holds"), style="yellow")
     state = clean(policy.get("state", "-"))
@@ -63,6 +63,10 @@ def _policy(policy: Row) -> Text:
         text.append(f"; collision {policy['collision']:.0%}")
     if doubts := policy.get("doubts"):
         text.append(f"\n{_doubts(doubts)}{'' if policy.get('calibrated') else '; not calibrated'}")
+    if waits_for := policy.get("waits_for"):
+        task = any(signals.get(topic, {}).get("type") == "instruction" for topic in waits_for)
+        line = f"\nwaits for {', '.join(map(clean, waits_for))}{' (vladctl task TEXT)' if task else ''}"
+        text.append(line, style="yellow")
     for line in stand_ins(policy):
         text.append(f"\n{line}", style="cyan")
     if policy.get("advice"):

@@ -171,6 +171,7 @@ class InferenceLoop:
             "rate_hz": round(recent * NS_PER_S / _RATE_WINDOW_NS, 1),
             "latency_p50_ms": None if p50 is None else round(p50 / 1e6, 3),
             "latency_p99_ms": None if p99 is None else round(p99 / 1e6, 3),
+            "waits_for": [topic for topic in self.policy.topics if self._newest(topic) is None],
             "bad_observations": self.bad_observations,
             "collision": self._collision,
             "calibrated": self.policy.confidence.calibration is not None,
@@ -241,18 +242,25 @@ class InferenceLoop:
 
     def _observe(self) -> _Samples | None:
         """The newest sample of each input, marked as used; None while one is missing or nothing is asked."""
-        samples = {}
-        for topic in self.policy.topics:
-            sample = self._estimates.get(topic) or self._latest[self._source(topic)].peek()
-            if sample is None:
-                return None
-            samples[topic] = sample
-        task = self.policy.instruction_topic
-        if task and not instruction_text(samples[task].data):
+        samples = {
+            topic: sample for topic in self.policy.topics if (sample := self._newest(topic)) is not None
+        }
+        if len(samples) < len(self.policy.topics):
             return None
         for topic in self.policy.topics:
             self._latest[self._source(topic)].take()
         return samples
+
+    def _newest(self, topic: str) -> Sample | None:
+        """The newest sample of an input; None where none came, or an instruction that says nothing."""
+        sample = self._estimates.get(topic) or self._latest[self._source(topic)].peek()
+        if (
+            sample is not None
+            and topic == self.policy.instruction_topic
+            and not instruction_text(sample.data)
+        ):
+            return None
+        return sample
 
     def _finish(self, outcome: _Outcome, began_ns: int) -> None:
         now_ns = self._clock.now_ns()

@@ -41,6 +41,8 @@ def test_the_key_is_shown_to_the_server_and_a_wrong_one_is_refused(protocol, ser
     with protocol.asking(server.address, token_file=file) as backend:
         with pytest.raises(ServerLost, match=r"HTTP 401|Invalid API token|no such token") as lost:
             backend.run({protocol.state: STATE})
+        assert "refuses the robot's key" in str(lost.value)
+        assert "policy.server.token_file" in str(lost.value)
         assert "guess" not in str(lost.value)
 
 

@@ -291,7 +291,7 @@ function showPlan(motion) {
 function showPolicy(status) {
   const { policy, tick, computer } = status;
   const rows = [
-    ["policy", policy.bundle ? `${policy.bundle} ${policy.version || ""}, ${policy.state}` : policy.error || "none: the robot only holds"],
+    ["policy", policy.bundle ? `${policy.bundle} ${policy.version || ""}, ${policy.state}${(policy.waits_for || []).length ? `, waits for ${policy.waits_for.join(", ")}` : ""}` : policy.error || "none: the robot only holds"],
     ["inference", `${number(policy.rate_hz, 1)}/s, p50 ${number(policy.latency_p50_ms, 1)} ms, p99 ${number(policy.latency_p99_ms, 1)} ms`],
     ["observation to command", `p50 ${number(policy.age_p50_ms, 1)} ms, p99 ${number(policy.age_p99_ms, 1)} ms`],
     ["safety tick", `late p50 ${number(tick.late_p50_ms)} ms, p99 ${number(tick.late_p99_ms)} ms; ${tick.missed} of ${tick.count} missed`],

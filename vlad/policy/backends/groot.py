@@ -27,6 +27,7 @@ from vlad.policy.backends import Model, Tensors
 from vlad.policy.backends.deadline import Deadline
 from vlad.policy.backends.remote import (
     LARGEST_ANSWER,
+    KeyRefused,
     Refused,
     ServerFailed,
     actions,
@@ -117,7 +118,8 @@ class GrootBackend:
             )
         reply = unpack(answer)
         if isinstance(reply, dict) and "error" in reply:
-            raise ServerFailed(last_line(str(reply["error"])))
+            said = last_line(str(reply["error"]))
+            raise (KeyRefused if said.startswith("Unauthorized") else ServerFailed)(said)
         found = self._release.actions(reply)
         return {name: actions(_one(_array(wanted(found, name)))) for name in self._outputs}
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from vlad.policy.backends import Description, Tensors
 from vlad.policy.backends.deadline import Deadline
 from vlad.policy.backends.kserve_tensors import Bytes, Place, datatype, numbers, pack, spec, unpack
-from vlad.policy.backends.remote import LARGEST_ANSWER, Refused, ServerFailed, reason, wanted
+from vlad.policy.backends.remote import LARGEST_ANSWER, KeyRefused, Refused, ServerFailed, reason, wanted
 from vlad.policy.backends.tls import trusted
 from vlad.server_settings import ServerSettings
 
@@ -161,6 +161,8 @@ class GrpcLink:
                     raise TimeoutError from error
                 case grpc.StatusCode.UNAVAILABLE:
                     raise ConnectionError(error.details()) from error
+                case (grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED) as code:
+                    raise KeyRefused(f"{code.name}: {reason(error.details() or '')}") from error
                 case code:
                     raise ServerFailed(f"{code.name}: {reason(error.details() or '')}") from error
         return parsed(f"{method}Response", data)

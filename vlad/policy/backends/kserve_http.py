@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from vlad.policy.backends import Description, Tensors, TensorSpec
 from vlad.policy.backends.deadline import Deadline
 from vlad.policy.backends.kserve_tensors import Bytes, Place, datatype, numbers, pack, spec, unpack
-from vlad.policy.backends.remote import LARGEST_ANSWER, Refused, ServerFailed, reason, wanted
+from vlad.policy.backends.remote import LARGEST_ANSWER, KeyRefused, Refused, ServerFailed, reason, wanted
 from vlad.policy.backends.sockets import connect
 
 HEAD_LENGTH = "Inference-Header-Content-Length"
@@ -121,7 +121,8 @@ class HttpLink:
         if answer.will_close:
             self._hang_up()
         if answer.status != 200:
-            raise ServerFailed(_complaint(data, f"{answer.status} {answer.reason}"))
+            failed = KeyRefused if answer.status in (401, 403) else ServerFailed
+            raise failed(_complaint(data, f"{answer.status} {answer.reason}"))
         return answer.getheader(HEAD_LENGTH), data
 
     def _connected(self, deadline: Deadline) -> socket.socket:

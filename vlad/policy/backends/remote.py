@@ -40,6 +40,10 @@ class ServerFailed(Exception):  # noqa: N818 - what the server says of itself
     """The server answers that it cannot do what was asked; the message is the server's."""
 
 
+class KeyRefused(ServerFailed):
+    """The server answers that the robot's key is wrong, or not enough."""
+
+
 def server_of(model: Model, backend: str, schemes: tuple[str, ...]) -> ServerSettings:
     """Where the model runs; BackendError where the settings do not say it, or name another kind of server."""
     example = f'address = "{schemes[0]}://HOST:PORT"'
@@ -92,6 +96,11 @@ def question(settings: ServerSettings, hang_up: Callable[[], None]) -> Iterator[
             raise unreachable(settings, error.strerror or error) from error
         except Refused as error:
             raise ServerLost(f"{address}: its answer {error}") from error
+        except KeyRefused as error:
+            raise ServerLost(
+                f"{address}: refuses the robot's key: {error}; policy.server.token_file names the file that "
+                f"holds the server's"
+            ) from error
         except ServerFailed as error:
             raise ServerLost(f"{address}: the server failed: {error}; see its log") from error
         failing.pop_all()

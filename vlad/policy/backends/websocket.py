@@ -12,13 +12,13 @@ from collections import deque
 from contextlib import ExitStack, suppress
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
 from vlad.policy.backends.deadline import Deadline
-from vlad.policy.backends.remote import LARGEST_ANSWER
+from vlad.policy.backends.remote import LARGEST_ANSWER, KeyRefused
 from vlad.policy.backends.sockets import connect
 
 _PIECE = 256 * 1024
@@ -114,6 +114,9 @@ class WebSocket:
                 self._open = protocol.handshake_exc is None
             elif isinstance(event, Frame):
                 self._put(event)
+        refused = protocol.handshake_exc
+        if isinstance(refused, InvalidStatus) and refused.response.status_code in (401, 403):
+            raise KeyRefused(f"HTTP {refused.response.status_code}")
         if problem := protocol.handshake_exc or protocol.parser_exc:
             raise ConnectionLost(str(problem) if data else "hung up") from problem
         if not data or (protocol.close_rcvd is not None and not self._messages):
