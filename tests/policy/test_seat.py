@@ -232,6 +232,16 @@ async def test_a_signal_that_may_be_missing_is_not_enough_for_a_new_bundle(seat,
     assert "signals.laser.required = true" in text
 
 
+async def test_a_bundle_that_gives_nothing_is_refused_with_what_it_waits_for(seat, tmp_path, monkeypatch):
+    monkeypatch.setattr("vlad.policy.shadow._SHADOW_S", 0.1)
+    rig = seat()
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    rig.settings.signals["order"], rig.latest["order"] = SIGNALS["instruction"], Latest()
+    inputs = [image_input(), laser_input(), instruction_input(signal="order")]
+    text = await refusal(rig, bundle(tmp_path, "2", 0.5, inputs=inputs))
+    assert text.endswith("no chunk in 0.1 s, while the running policy gave some; it waits for order")
+
+
 async def test_an_armed_robot_does_not_wait_for_a_runtime_to_be_loaded(seat, tmp_path, monkeypatch):
     rig = seat()
     rig.sit(bundle(tmp_path, "1", 0.25))

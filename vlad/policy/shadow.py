@@ -54,8 +54,9 @@ class Trial:
             if problem := lost or self.problem:
                 raise BundleRefused([f"{bundle}: in the shadow of the running policy: {problem}"])
         if not loop.inferences and driving is not None and driving.inferences > driven:
+            missing = f"; it waits for {', '.join(loop.waits_for())}" if loop.waits_for() else ""
             raise BundleRefused(
-                [f"{bundle}: no chunk in {_SHADOW_S:g} s, while the running policy gave some"]
+                [f"{bundle}: no chunk in {_SHADOW_S:g} s, while the running policy gave some{missing}"]
             )
         p50_ns, deadline_s = loop.latency_ns.percentiles(50)[0], self._deadline_s
         if p50_ns is not None and p50_ns > deadline_s * NS_PER_S:

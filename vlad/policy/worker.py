@@ -161,6 +161,10 @@ class InferenceLoop:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
+    def waits_for(self) -> list[str]:
+        """The signals without which it does not infer."""
+        return [topic for topic in self.policy.topics if self._newest(topic) is None]
+
     def report(self) -> dict[str, Any]:
         """The `policy` part of the status that this loop knows."""
         now_ns = self._clock.now_ns()
@@ -171,7 +175,7 @@ class InferenceLoop:
             "rate_hz": round(recent * NS_PER_S / _RATE_WINDOW_NS, 1),
             "latency_p50_ms": None if p50 is None else round(p50 / 1e6, 3),
             "latency_p99_ms": None if p99 is None else round(p99 / 1e6, 3),
-            "waits_for": [topic for topic in self.policy.topics if self._newest(topic) is None],
+            "waits_for": self.waits_for(),
             "bad_observations": self.bad_observations,
             "collision": self._collision,
             "calibrated": self.policy.confidence.calibration is not None,
