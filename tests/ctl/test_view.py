@@ -43,6 +43,12 @@ def test_a_policy_that_was_not_calibrated_says_so() -> None:
     assert "disagreement 0.123; not calibrated" in drawn(status_view(report(policy=policy)))
 
 
+def test_how_often_what_was_made_before_could_be_used_again_is_shown() -> None:
+    remembered = {"tokens": {"hits": 40, "misses": 2}, "vision.onnx": {"hits": 0, "misses": 42}}
+    text = drawn(status_view(report(policy=report()["policy"] | {"remembered": remembered})))
+    assert "known from before: tokens 40 of 42, vision.onnx 0 of 42" in text
+
+
 def test_a_policy_that_is_not_asked_says_what_it_waits_for_and_how_to_give_it_a_task() -> None:
     policy = report()["policy"] | {"waits_for": ["camera", "instruction"]}
     assert "waits for camera, instruction (vladctl task TEXT)" in drawn(status_view(report(policy=policy)))

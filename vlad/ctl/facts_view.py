@@ -63,6 +63,8 @@ def _policy(policy: Row, signals: Mapping[str, Row]) -> Text:
         text.append(f"; collision {policy['collision']:.0%}")
     if doubts := policy.get("doubts"):
         text.append(f"\n{_doubts(doubts)}{'' if policy.get('calibrated') else '; not calibrated'}")
+    if remembered := policy.get("remembered"):
+        text.append(f"\nknown from before: {', '.join(_times(*row) for row in remembered.items())}")
     if waits_for := policy.get("waits_for"):
         task = any(signals.get(topic, {}).get("type") == "instruction" for topic in waits_for)
         line = f"\nwaits for {', '.join(map(clean, waits_for))}{' (vladctl task TEXT)' if task else ''}"
@@ -74,6 +76,11 @@ def _policy(policy: Row, signals: Mapping[str, Row]) -> Text:
     if policy.get("error"):
         text.append(f"\n{clean(policy['error'])}", style="red")
     return text
+
+
+def _times(name: str, asked: Mapping[str, int]) -> str:
+    hits, misses = asked.get("hits", 0), asked.get("misses", 0)
+    return f"{clean(name)} {count(hits)} of {count(hits + misses)}"
 
 
 def _doubts(doubts: Mapping[str, Row]) -> str:
