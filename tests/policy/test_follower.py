@@ -215,9 +215,10 @@ RATES = pytest.mark.parametrize("kind", [Kind.TWIST, Kind.JOINT_VELOCITY, Kind.J
 
 
 @RATES
-@given(old=st.floats(-2, 2, width=32), new=st.floats(-2, 2, width=32), taken_ms=st.integers(0, 600))
-def test_speeds_lead_where_the_chunk_would_have_led_without_its_delay(kind, old, new, taken_ms):
+@given(new=st.floats(-2, 2, width=32), part=st.floats(-1, 1), taken_ms=st.integers(0, 600))
+def test_speeds_lead_where_the_chunk_would_have_led_without_its_delay(kind, new, part, taken_ms):
     """What the robot does from the frame on adds up to what the chunk would have done from the frame on."""
+    old = new + part * new
     follower, stamp_ns, now_ns = follow(blend_ns=STEP_NS), STEP_NS, STEP_NS + taken_ms * MS
     follower.put(chunk([old] * 100, kind=kind, step_ns=10 * MS), 0)
     done = sum(value(follower, at_ns) for at_ns in range(stamp_ns, now_ns, MS))
@@ -226,6 +227,17 @@ def test_speeds_lead_where_the_chunk_would_have_led_without_its_delay(kind, old,
     done += sum(value(follower, at_ns) for at_ns in range(now_ns, end_ns, MS))
     assert done == pytest.approx(new * (end_ns - stamp_ns) / MS, abs=1 + 4 * abs(new - old))
     assert value(follower, now_ns + STEP_NS + (2 * taken_ms + 10) * MS) == pytest.approx(new, abs=1e-5)
+
+
+@ways
+@RATES
+@given(arrivals=arrivals, side=st.sampled_from([-1, 1]), later_ms=st.integers(0, 500))
+def test_the_robot_never_goes_a_way_that_no_chunk_says(way, kind, arrivals, side, later_ms):
+    """Told to stop it stops, however late: it does not go back to where it would have stopped in time."""
+    follower = follow(way)
+    forth = [([side * abs(row) for row in rows], *times) for rows, *times in arrivals]
+    for now_ns in play(follower, forth, kind):
+        assert side * value(follower, now_ns + later_ms * MS) >= 0
 
 
 @pytest.mark.parametrize("way", ["blend", "rtc"])
@@ -387,8 +399,8 @@ def test_a_chunk_that_was_made_in_the_knowledge_of_what_is_done_meanwhile_has_no
     follower.ahead(frame_ns, STEP_NS, 5)
     follower.put(chunk([1] * 19, frame_ns, 2), 4 * STEP_NS)
     assert max(value(follower, 4 * STEP_NS + tick * 10 * MS) for tick in range(90)) == 1
-    follower.put(chunk([0] * 19, 5 * STEP_NS, 3), 8 * STEP_NS)
-    assert min(value(follower, 8 * STEP_NS + tick * 10 * MS) for tick in range(90)) < -0.1
+    follower.put(chunk([0.5] * 19, 5 * STEP_NS, 3), 8 * STEP_NS)
+    assert min(value(follower, 8 * STEP_NS + tick * 10 * MS) for tick in range(90)) < 0.4
 
 
 def test_nothing_is_loaded_while_chunks_are_followed():

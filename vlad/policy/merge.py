@@ -2,7 +2,8 @@
 
 Each way is a share for each moment, between 0 (the plan stands) and 1 (the chunk alone). Speeds that fade in
 also catch up: the chunk was made for where the robot was when its frame was taken, and the way that it would
-have gone since then is not skipped but made up for.
+have gone since then is not skipped but made up for. The robot may be faster for it than the chunk says, but
+does not turn round: one that went too far before a chunk that says stop stays there.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Merge:
             most = _MOST * np.abs(np.concatenate((late, alone - before))).max(axis=0)
             within_ns = self.blend_ns + _CATCH_UP * max(0, now_ns - frame_ns)
             values += np.clip(_hump(times_ns, within_ns) * missed, -most, most)
+            low, high = np.minimum(before, alone).min(axis=0), np.maximum(before, alone).max(axis=0)
+            np.clip(values, np.where(low < 0, -np.inf, 0), np.where(high > 0, np.inf, 0), out=values)
         return Plan(
             np.concatenate((past_ns, times_ns)),
             np.concatenate((old.at_all(past_ns), values)),
