@@ -1,4 +1,7 @@
-"""Another bundle takes the driver's seat again and again while the robot moves: missed ticks, and motion."""
+"""Another bundle takes the driver's seat again and again while the robot moves: missed ticks, and motion.
+
+A loop that does nothing runs beside it (`bare`): what that is late by is the machine's doing.
+"""
 
 from __future__ import annotations
 
@@ -97,9 +100,13 @@ def run(arguments: argparse.Namespace) -> Report:
         with CommandReceiver(bench.commands) as motor, _listening(motor, motion):
             bench.arm()
             time.sleep(2)
+            bare_notes = bench.folder / "bare.npz"
+            bare = bench.start("tools.benchmarks.stalls", bare_notes)
             before = bench.call("status")
             times_s = _swap(bench, arguments.swaps)
             after = bench.call("status")
+        bench.stop(bare)
+        bare_ms = np.load(bare_notes)["late_ns"] / 1e6
     ticks = {
         key: after["tick"][key] - before["tick"][key] for key in ("count", "missed", "late_1ms", "late_5ms")
     }
@@ -108,6 +115,7 @@ def run(arguments: argparse.Namespace) -> Report:
         "activation": percentiles(np.array(times_s), "s"),
         "ticks": ticks,
         "late_p99_ms": after["tick"]["late_p99_ms"],
+        "bare": percentiles(bare_ms, "ms") | {"missed": int((bare_ms > 10).sum())},
         "commands": len(motion.speeds),
         "stops": motion.stops,
         "mode": [before["mode"], after["mode"]],
