@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vlad.messages import Level
@@ -145,6 +145,7 @@ ROWS = st.one_of(
 
 
 @given(rows=st.lists(ROWS, max_size=30), days=st.sampled_from([0.001, 1, 7, 400]))
+@example(rows=[(NOW_NS, "\ud800", Level.SAFE, "\ud800", {"id": "\ud800"})], days=1)
 def test_whatever_is_stored_it_is_a_whole_page_and_every_coordinate_a_number(
     rows: list[Any], days: float
 ) -> None:

@@ -171,8 +171,9 @@ def _leader(container: subprocess.Popen[bytes]) -> int:
     end_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < end_s and container.poll() is None:
         for child in map(int, children.read_text().split()):
-            if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
-                return child
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
+                    return child
         time.sleep(0.02)
     raise AssertionError("systemd-nspawn started nothing")
 
