@@ -33,9 +33,8 @@ def found(check, **changes) -> list[tuple[str, str]]:
     """What a check finds; `changes` of the inputs, or of the view."""
     rig = Rig(set_up=SETTINGS)
     rig.tick()
-    view = rig.kernel._view(rig.sense())
     ours = {key: changes.pop(key) for key in OF_THE_VIEW & set(changes)}
-    view = replace(view, inputs=replace(view.inputs, **changes), **ours)
+    view = replace(rig.kernel._view(replace(rig.sense(), **changes)), **ours)
     return [(finding.fault, finding.detail) for finding in check(view)]
 
 

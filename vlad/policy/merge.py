@@ -46,24 +46,30 @@ class Merge:
 
         `catches_up`: the values are speeds, and the new plan knows nothing of what was done meanwhile.
         """
-        past_ns, times_ns = old.moments(frame_ns, now_ns)[:-1], new.moments(now_ns, end_ns)
-        before, alone, told = old.at_all(times_ns), new.at_all(times_ns), old.told(times_ns)
-        share = self._share(told, times_ns - now_ns).astype(np.float32)[:, None]
+        catches_up = catches_up and self._blends
+        times_ns, late_ns = new.moments(now_ns, end_ns), old.moments(frame_ns, now_ns)
+        past = len(late_ns) - 1
+        if catches_up:
+            late_ns = np.concatenate((late_ns, new.moments(frame_ns, now_ns)))
+        # One question to each plan about all moments: those of the delay, then those to come.
+        asked_ns, since = np.concatenate((late_ns, times_ns)), len(late_ns)
+        said, meant, told = old.at_all(asked_ns), new.at_all(asked_ns), old.told(asked_ns)
+        before, alone = said[since:], meant[since:]
+        share = self._share(told[since:], times_ns - now_ns).astype(np.float32)[:, None]
         values = before * (1 - share) + alone * share
-        if catches_up and self._blends:
-            # A moment that is in both is there twice: nothing lies between the two.
-            late_ns = np.sort(np.concatenate((old.moments(frame_ns, now_ns), new.moments(frame_ns, now_ns))))
-            late = new.at_all(late_ns) - old.at_all(late_ns)
-            missed = _area(late_ns, late) + _area(times_ns, alone - values)
-            most = _MOST * np.abs(np.concatenate((late, alone - before))).max(axis=0)
+        if catches_up:
+            apart = meant - said
+            order = late_ns.argsort()  # a moment that is in both is there twice: nothing lies between the two
+            missed = _area(late_ns[order], apart[:since].take(order, axis=0))
+            missed += _area(times_ns, alone - values)
             within_ns = self.blend_ns + _CATCH_UP * max(0, now_ns - frame_ns)
-            values += np.clip(_hump(times_ns, within_ns) * missed, -most, most)
-            low, high = np.minimum(before, alone).min(axis=0), np.maximum(before, alone).max(axis=0)
-            np.clip(values, np.where(low < 0, -np.inf, 0), np.where(high > 0, np.inf, 0), out=values)
+            most = _MOST * np.abs(apart).max(axis=0)
+            values += np.minimum(np.maximum(_hump(times_ns, within_ns) * missed, -most), most)
+            values = _kept_on_the_way(values, np.concatenate((before, alone)))
         return Plan(
-            np.concatenate((past_ns, times_ns)),
-            np.concatenate((old.at_all(past_ns), values)),
-            np.concatenate((old.told(past_ns), told + new.told(times_ns))),
+            np.concatenate((late_ns[:past], times_ns)),
+            np.concatenate((said[:past], values)),
+            np.concatenate((told[:past], told[since:] + new.told(times_ns))),
         )
 
     def _share(self, told: Counts, since_ns: Times) -> NDArray[np.float64]:
@@ -72,19 +78,25 @@ class Merge:
             ratio = np.exp(-_DECAY)
             shares: NDArray[np.float64] = ratio**told * (1 - ratio) / (1 - ratio ** (told + 1))
             return shares
-        return np.clip(since_ns / self.blend_ns, 0.0, 1.0) if self._blends else np.ones(len(told))
+        return np.minimum(since_ns / self.blend_ns, 1.0) if self._blends else np.ones(len(told))
+
+
+def _kept_on_the_way(values: Floats, said: Floats) -> Floats:
+    """The values (K, N), but rest where they lead a way that nothing of what is said (L, N) does."""
+    back, on = (said < 0).any(axis=0), (said > 0).any(axis=0)
+    kept: Floats = np.where(((values < 0) & ~back) | ((values > 0) & ~on), np.float32(0), values)
+    return kept
 
 
 def _area(times_ns: Times, values: Floats) -> Floats:
     """The integral (N,) over time of values (K, N) that are linear in between [values x ns]."""
-    between = (values[1:] + values[:-1]) / 2 * (times_ns[1:] - times_ns[:-1])[:, None]
-    area: Floats = between.sum(axis=0, dtype=np.float32)
+    area: Floats = ((times_ns[1:] - times_ns[:-1]) / 2).astype(np.float32) @ (values[1:] + values[:-1])
     return area
 
 
 def _hump(times_ns: Times, within_ns: float) -> Floats:
     """A parabola (K, 1) over that time with an area of 1; zero where no moment lies within."""
     part = (times_ns - times_ns[0]) / within_ns
-    hump: Floats = np.maximum(part * (1 - part), 0).astype(np.float32)[:, None]
-    area = _area(times_ns, hump)
-    return np.divide(hump, area, out=hump, where=area > 0)
+    hump: Floats = np.maximum(part * (1 - part), 0).astype(np.float32)
+    area = float(_area(times_ns, hump))
+    return (hump / area if area > 0 else hump)[:, None]

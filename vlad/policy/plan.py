@@ -12,8 +12,9 @@ from vlad.messages import Floats
 Times: TypeAlias = NDArray[np.int64]
 Counts: TypeAlias = NDArray[np.int64]
 
-_NEVER_NS = 2**62
+_NEVER: Times = np.array([2**62])
 """Later than any moment; the difference to any moment still fits into 64 bits."""
+_EVER, _NOBODY = -_NEVER, 0 * _NEVER
 
 
 class Plan:
@@ -27,9 +28,9 @@ class Plan:
     def __init__(self, times_ns: Times, values: Floats, told: Counts) -> None:
         """`times_ns` (K,) ascends, `values` (K, N) and `told` (K,) belong to it; at least one knot."""
         # One more at either end of time, with its neighbour's values: there is always one before and after.
-        self._times_ns = np.concatenate(([-_NEVER_NS], times_ns, [_NEVER_NS]))
+        self._times_ns = np.concatenate((_EVER, times_ns, _NEVER))
         self._values = np.concatenate((values[:1], values, values[-1:]))
-        self._told = np.concatenate((told[:1], told, [0]))
+        self._told = np.concatenate((told[:1], told, _NOBODY))
         self._from_ns = self._until_ns = 0
         self._start = self._way = self._values[0]
         """Of the knots around the moment that was asked for last: their times, the first one's values, and
@@ -49,9 +50,10 @@ class Plan:
     def at_all(self, times_ns: Times) -> Floats:
         """The values at these moments, a row for each."""
         later = self._times_ns.searchsorted(times_ns, side="right")
-        since, values = self._times_ns[later - 1], self._values[later - 1]
-        part = ((times_ns - since) / (self._times_ns[later] - since)).astype(np.float32)
-        between: Floats = values + (self._values[later] - values) * part[:, None]
+        before = later - 1
+        since, values = self._times_ns.take(before), self._values.take(before, axis=0)
+        part = ((times_ns - since) / (self._times_ns.take(later) - since)).astype(np.float32)
+        between: Floats = values + (self._values.take(later, axis=0) - values) * part[:, None]
         return between
 
     def told(self, times_ns: Times) -> Counts:

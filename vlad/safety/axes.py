@@ -91,7 +91,7 @@ class AxisWatch:
         if motion.position is not None:
             rows[_POSITION] = rows[_AHEAD] = motion.position
             if motion.velocity is not None:
-                rows[_AHEAD] += self._limits.stopping(motion.velocity / _VELOCITY_SLACK)
+                rows[_AHEAD] += self._limits.stopping(motion.velocity) / _VELOCITY_SLACK**2
             if commanded is not None and self._positional:
                 rows[_FOLLOWING] = commanded - motion.position
         for row, measured in (

@@ -9,7 +9,7 @@ import numpy as np
 
 from vlad.clock import NS_PER_S
 from vlad.messages import Chunk, Floats, Kind, Step
-from vlad.safety.motion import Limits, Vector
+from vlad.safety.motion import Limits, Vector, finite
 from vlad.safety.reaction import Finding
 from vlad.safety.view import FUTURE_NS, Rules
 
@@ -26,7 +26,7 @@ def step_problem(step: Step, rules: Rules) -> str:
     """Why the step must not be followed; empty: it may."""
     if step.kind is not rules.robot.command or step.names != rules.limits.names:
         return f"{step.kind} for {', '.join(step.names)}"
-    if step.values.shape != (len(step.names),) or not np.isfinite(step.values).all():
+    if step.values.shape != (len(step.names),) or not finite(step.values):
         return "not one finite value for each axis"
     if step.collision is not None and not isfinite(step.collision):
         return "its collision probability is no number"
@@ -87,7 +87,7 @@ def chunk_problem(chunk: Chunk, rules: Rules, now_ns: int, tame: bool = False) -
     if detail := _misfit(chunk, rules):
         return Finding("chunk_shape", "policy", detail)
     heads = [head for head in (chunk.collision, chunk.uncertainty) if head is not None]
-    if not (tame or np.isfinite(chunk.actions).all()) or not all(map(isfinite, heads)):
+    if not (tame or finite(chunk.actions)) or not all(map(isfinite, heads)):
         return Finding("chunk_not_finite", "policy", "it holds NaN or infinity")
     if not all(0 <= head <= 1 for head in heads):
         return Finding("chunk_bounds", "policy", f"its heads say {heads}; probabilities are 0 to 1")

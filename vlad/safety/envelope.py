@@ -2,7 +2,7 @@
 
 The envelope keeps what it commanded last. Each turn moves that by what the limits allow in the time that
 really passed. For positions the speed towards a target or a limit stays such that the axis can still stop
-before it: a step of v dt that leaves v^2 / 2a of way, so v = a (sqrt(dt^2 + 2 r / a) - dt) for a remaining
+before it: a step of v dt that leaves v^2 / 2a of way, so v = sqrt((a dt)^2 + 2 a r) - a dt for a remaining
 way r. Braking at `a` from there keeps the rule whatever the later steps last, so a limit is never crossed
 and a target that stands still is not overshot.
 """
@@ -31,7 +31,9 @@ class Envelope:
         self._kind = kind
         self._limits = limits
         self._positional = kind in (Kind.JOINT_POSITION, Kind.JOINT_DELTA)
-        self.velocity: Vector = np.zeros(len(limits.names))
+        self._zero: Vector = np.zeros(len(limits.names))
+        self._one: Vector = np.ones(len(limits.names))
+        self.velocity: Vector = self._zero
         self.position: Vector | None = None
         self.jerked = ""
         """The axis of which more jerk was asked than is allowed; empty: none."""
@@ -40,7 +42,7 @@ class Envelope:
 
     def start(self, position: Vector | None) -> None:
         """Begin at rest, where the robot was measured; None: unknown, or a kind that needs no position."""
-        self.velocity = self._built = np.zeros(len(self._limits.names))
+        self.velocity = self._built = self._zero
         self.position = None if position is None else position.copy()
 
     def target(self, values: Floats, measured: Vector | None) -> Vector | None:
@@ -57,14 +59,13 @@ class Envelope:
         deceleration.
         """
         if target is None:
-            rest = np.zeros(len(self.velocity))
-            return self.approach(rest, dt_s) if np.count_nonzero(self.velocity) else rest
+            return self.approach(self._zero, dt_s) if np.count_nonzero(self.velocity) else self._zero
         top = self._limits.velocity * scale
         if not self._positional:
             wanted = np.minimum(np.maximum(target, -top), top)
             if self._kind is Kind.JOINT_VELOCITY and measured is not None:
                 ways = np.array([measured - self._limits.lower, self._limits.upper - measured])
-                low, high = self._reachable(np.maximum(0.0, ways), dt_s)
+                low, high = self._reachable(np.maximum(self._zero, ways), dt_s)
                 wanted = np.minimum(np.maximum(wanted, -low), high)
             return self.approach(wanted, dt_s)
         if self.position is None:
@@ -72,7 +73,7 @@ class Envelope:
         limits = self._limits
         way = np.minimum(np.maximum(target, limits.lower), limits.upper) - self.position
         ways = np.array([np.abs(way), self.position - limits.lower, limits.upper - self.position])
-        speed, low, high = self._reachable(np.maximum(0.0, ways), dt_s)
+        speed, low, high = self._reachable(np.maximum(self._zero, ways), dt_s)
         wanted = np.copysign(np.minimum(speed, top), way)
         bounded: Vector = np.minimum(np.maximum(self.approach(wanted, dt_s), -low), high)
         return bounded
@@ -80,8 +81,7 @@ class Envelope:
     def approach(self, wanted: Vector, dt_s: float) -> Vector:
         """The velocities nearest to `wanted` that acceleration, deceleration and jerk allow in this step."""
         limits = self._limits
-        sign = np.where(self.velocity < 0, -1.0, 1.0)
-        speed = self.velocity * sign
+        sign, speed = np.copysign(self._one, self.velocity), np.abs(self.velocity)
         speeding_up = limits.acceleration
         if limits.jerk is not None:
             speeding_up = np.minimum(speeding_up, self._built + limits.jerk * dt_s)
@@ -98,8 +98,8 @@ class Envelope:
     def step(self, velocity: Vector, dt_s: float) -> None:
         """Make these velocities the command for the step."""
         if self._limits.jerk is not None and dt_s > 0:
-            before = np.where(self.velocity * velocity > 0, np.abs(self.velocity), 0.0)
-            self._built = np.maximum(0.0, np.abs(velocity) - before) / dt_s
+            before = np.maximum(self._zero, self.velocity * np.copysign(self._one, velocity))
+            self._built = np.maximum(self._zero, np.abs(velocity) - before) / dt_s
         self.velocity = velocity
         if self.position is not None:
             self.position = self.position + velocity * dt_s
@@ -118,6 +118,6 @@ class Envelope:
 
     def _reachable(self, way: Vector, dt_s: float) -> Vector:
         """The highest speed with which an axis can still stop within `way` (>= 0; rows of ways)."""
-        brake = self._limits.deceleration
-        speed: Vector = brake * (np.sqrt(dt_s * dt_s + 2 * way / brake) - dt_s)
+        step = self._limits.deceleration * dt_s
+        speed: Vector = np.sqrt(step * step + self._limits.braking * way) - step
         return speed

@@ -17,7 +17,7 @@ from vlad.robot import Robot
 from vlad.safety.axes import AxisWatch, RecentCommands
 from vlad.safety.checks import AT_ONCE, AT_TICKS, findings
 from vlad.safety.checks.links import agrees, guard_word
-from vlad.safety.chunks import Admission
+from vlad.safety.chunks import Admission, step_problem
 from vlad.safety.failover import Sources
 from vlad.safety.faults import FAULTS, active
 from vlad.safety.ladder import ARMED, MOVING, Facts, Transition, next_mode, worst
@@ -44,9 +44,12 @@ _STOP_MODES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
-    """What the kernel decided: what to tell people, and what to send to the motor driver now."""
+    """What the kernel decided: what to tell people, and what to send to the motor driver now.
+
+    Nobody changes it; frozen, it takes three times as long to make.
+    """
 
     mode: Mode
     level: Level
@@ -95,6 +98,8 @@ class Kernel:
         self._admission = Admission(self._rules)
         self._overruns = 0
         self._acting: frozenset[str] = frozenset()
+        self._hindered = False
+        """Whether a fault that acted after the judgement before slows the robot or stops it."""
         self._seen_at_tick: list[Finding] = []
         self._signals = SignalMonitor(settings)
         self.sources = Sources(self._rules)
@@ -153,7 +158,7 @@ class Kernel:
             self._overruns = 0
         armed = self.mode in ARMED
         if not inputs.early:
-            self._signals.watch(inputs, moving=self._moving, closely=armed and bool(self._acting))
+            self._signals.watch(inputs, moving=self._moving, closely=armed and self._hindered)
         self.sources.choose(inputs, self._signals.frozen, self._envelope.velocity, armed=armed)
         view = self._view(inputs)
         if not inputs.early:
@@ -161,6 +166,7 @@ class Kernel:
         found = [*self._seen_at_tick, *findings(view, AT_ONCE)]
         faults = self._memory.update(self._parking.park(found), now_ns, armed)
         self._acting = frozenset(fault.fault.id for fault in faults)
+        self._hindered = worst(faults) > Reaction.REPORT
         self._admission.findings = ()
         self._brake.watch(view.motion.velocity if view.motion is not None else None, now_ns)
         self._climb(faults, view, now_ns)
@@ -268,6 +274,7 @@ class Kernel:
             armed=self.mode in ARMED if armed is None else armed,
             motion=motion,
             speed=self._envelope.velocity if measured is None else measured,
+            misstep=step_problem(inputs.step, self._rules) if inputs.step is not None else "",
             following=self.mode in MOVING,
             commanded_position=self._envelope.position,
             followed=self._limiter.followed,
@@ -367,10 +374,11 @@ class Kernel:
         """What is commanded and followed, and whether the robot moves: for the judgements to come."""
         if command_mode is not self._commanded or agrees(view):
             self._commanded, self._agreed_ns = command_mode, view.inputs.now_ns
-        self._moving = False
-        if self.mode in ARMED:
-            speed = np.maximum(np.abs(view.speed), np.abs(self._envelope.velocity))
-            self._moving = bool(np.count_nonzero(speed > self._rules.limits.rest))
+        rest = self._rules.limits.rest
+        self._moving = self.mode in ARMED and bool(
+            np.count_nonzero(np.abs(view.speed) > rest)
+            or np.count_nonzero(np.abs(self._envelope.velocity) > rest)
+        )
 
     def _change(self, mode: Mode, cause: str) -> None:
         if mode is not self.mode:

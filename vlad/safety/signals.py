@@ -1,7 +1,7 @@
 """How each signal behaves over time: its rate, its gaps, what is refused of it, and whether it is frozen.
 
 Counts are looked at over a window of a second, of ten periods where those last longer: one signal a turn,
-four once the robot is armed and something is wrong. What was found stays until the signal's next turn. Frozen
+four once something slows or stops the armed robot. What was found stays until the signal's next turn. Frozen
 content is looked for with every new sample of the signals that may not freeze.
 """
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FUTURE_NS = 50_000_000
 """A stamp may be this far ahead: the sample came after the judgement's time was read."""
+_EVER_NS = 2**63
 _EVENTS = ("instruction", "task_result")
 _BODY = ("battery", "center_of_mass", "imu", "power", "temperature")
 
@@ -101,23 +102,23 @@ class Inputs:
 class Watched:
     """A signal that the safety tick insists on. An event, as an instruction is, must come but has no age."""
 
-    __slots__ = ("estop", "max_age_ns", "topic")
+    __slots__ = ("estop", "max_age_ns", "max_ahead_ns", "topic")
 
     def __init__(self, topic: str, settings: SignalSettings) -> None:
         self.topic = topic
-        self.max_age_ns = None if settings.type in _EVENTS else round(settings.max_age_s * NS_PER_S)
+        event = settings.type in _EVENTS
+        self.max_age_ns = _EVER_NS if event else round(settings.max_age_s * NS_PER_S)
+        self.max_ahead_ns = _EVER_NS if event else FUTURE_NS
         self.estop = settings.type == "estop"
 
     def age_problem(self, sample: Sample, now_ns: int) -> str:
         """Why this sample may not be trusted any more; empty: it may."""
-        if self.max_age_ns is None:
-            return ""
         age_ns = now_ns - sample.stamp_ns
-        if age_ns > self.max_age_ns:
-            return f"{age_ns / NS_PER_S:.3f} s old, at most {self.max_age_ns / NS_PER_S:.3f} s"
-        if age_ns < -FUTURE_NS:
+        if -self.max_ahead_ns <= age_ns <= self.max_age_ns:
+            return ""
+        if age_ns < 0:
             return f"stamped {-age_ns / NS_PER_S:.3f} s in the future"
-        return ""
+        return f"{age_ns / NS_PER_S:.3f} s old, at most {self.max_age_ns / NS_PER_S:.3f} s"
 
 
 class Rules:
@@ -175,6 +176,8 @@ class View:
     """What the feedback signal says; None where the robot has none, or it is stale or missing."""
     speed: Vector
     """Signed, in the order of the axes: measured where it is known, else as last commanded."""
+    misstep: str
+    """Why the policy's step must not be followed; empty: it may, or there is none."""
     following: bool
     """The policy's steps are followed."""
     commanded_position: Vector | None
@@ -216,9 +219,9 @@ class View:
     def fresh(self, topic: str) -> Sample | None:
         """The newest sample of a signal or of its stand-in; None: it never came, or is too old to use."""
         sample = self.inputs.samples.get(topic)
-        if sample is None or self.sources.stands_in(topic):
+        if sample is None or not self.rules.signals[topic].age_problem(sample, self.inputs.now_ns):
             return sample
-        return None if self.rules.signals[topic].age_problem(sample, self.inputs.now_ns) else sample
+        return sample if self.sources.stands_in(topic) else None
 
     def free_way_m(self, linear: float, angular: float, enough_m: float) -> float:
         """The free way as of now: what was seen, less what the robot drove since; 0 where nothing sees.

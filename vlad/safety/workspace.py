@@ -8,7 +8,6 @@ robot's axes come to rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import isfinite
 
 import numpy as np
@@ -31,6 +30,7 @@ class TipWatch:
         self.pose = workspace.pose
         """The signal that tells where the tip is; empty: the joints do."""
         self._workspace = workspace
+        self._zones = tuple(enumerate(workspace.keep_out, start=1))
         self._limits = limits
         self._subject = workspace.pose or workspace.tip
         self._arm = Kinematics(workspace.urdf, workspace.tip, limits.names) if workspace.urdf else None
@@ -70,28 +70,29 @@ class TipWatch:
             past_s, then = before
             stopping_s = float((np.abs(speed) / self._limits.deceleration).max())
             part = (REACTION_S + stopping_s / 2) / past_s
-            x, y, z = (now + (now - was) * part for now, was in zip(pose.position, then, strict=True))
-            tips.append(((x, y, z), " when it comes to rest"))
+            (x, y, z), (was_x, was_y, was_z) = pose.position, then
+            rest = x + (x - was_x) * part, y + (y - was_y) * part, z + (z - was_z) * part
+            tips.append((rest, " when it comes to rest"))
         self._found = self._first_problem(tips)
         return self._found
 
     def _first_problem(self, tips: list[tuple[Tip, str]]) -> tuple[Finding, ...]:
         for tip, when in tips:
-            found = tuple(self._judge(tip, when))
-            if found:
+            if found := self._judge(tip, when):
                 return found
         return ()
 
-    def _judge(self, tip: Tip, when: str) -> Iterator[Finding]:
+    def _judge(self, tip: Tip, when: str) -> tuple[Finding, ...]:
         box = self._workspace.box
         if not all(map(isfinite, tip)):
-            yield Finding("signal_invalid", self._subject, _at(tip, when))
-        elif box is not None and not _inside(tip, box):
-            yield Finding("workspace", self._subject, _at(tip, when))
-        else:
-            for number, zone in enumerate(self._workspace.keep_out):
-                if _inside(tip, zone):
-                    yield Finding("keep_out", zone.name or f"zone {number + 1}", _at(tip, when))
+            return (Finding("signal_invalid", self._subject, _at(tip, when)),)
+        if box is not None and not _inside(tip, box):
+            return (Finding("workspace", self._subject, _at(tip, when)),)
+        return tuple(
+            Finding("keep_out", zone.name or f"zone {number}", _at(tip, when))
+            for number, zone in self._zones
+            if _inside(tip, zone)
+        )
 
 
 def _at(tip: Tip, when: str) -> str:

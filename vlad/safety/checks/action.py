@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vlad.clock import NS_PER_S
-from vlad.safety.chunks import step_problem
 from vlad.safety.reaction import Finding
 from vlad.safety.view import View
 
@@ -20,8 +19,8 @@ def chunks(view: View) -> Iterator[Finding]:
         yield Finding("silence", "policy", f"no new chunk for {silent_s:.2f} s")
     if step is None:
         return
-    if problem := step_problem(step, view.rules):
-        yield Finding("step_invalid", "policy", problem)
+    if view.misstep:
+        yield Finding("step_invalid", "policy", view.misstep)
         return
     if step.remaining_ns <= 0:
         yield Finding("chunk_used_up", "policy", f"for {-step.remaining_ns / NS_PER_S:.2f} s")

@@ -36,9 +36,9 @@ def deviation(view: View) -> Iterator[Finding]:
 
 
 def jump(view: View) -> Iterator[Finding]:
-    """The policy's steps from one tick to the next; one that is not finite is a fault of its own."""
+    """The policy's steps from one tick to the next; one that must not be followed is a fault of its own."""
     step, last, robot = view.inputs.step, view.followed, view.rules.robot
-    if step is None or last is None or step.values.shape != last.shape or not np.isfinite(step.values).all():
+    if step is None or last is None or view.misstep or step.values.shape != last.shape:
         return
     rates = robot.command in (Kind.TWIST, Kind.JOINT_VELOCITY)
     most = view.rules.limits.velocity * (_JUMP_PART if rates else _JUMP_S)

@@ -100,9 +100,7 @@ def workspace(view: View) -> Iterator[Finding]:
 def _asked(view: View, position: Vector) -> Vector | None:
     """The joint positions that the policy's step asks for; None: there is none that could be followed."""
     step, kind = view.inputs.step, view.rules.robot.command
-    if step is None or not view.armed or kind is Kind.JOINT_VELOCITY:
-        return None
-    if step.values.shape != position.shape or not np.isfinite(step.values).all():
+    if step is None or view.misstep or not view.armed or kind is Kind.JOINT_VELOCITY:
         return None
     return step.values + position if kind is Kind.JOINT_DELTA else step.values.astype(np.float64)
 
