@@ -4,6 +4,7 @@ import gc
 import json
 import subprocess
 import sys
+import uuid
 
 from vlad.realtime import Collector, Wakefulness, _heaps
 
@@ -68,6 +69,40 @@ def test_what_waits_for_a_slow_process_takes_no_page_that_is_not_there_yet():
         words = [sys.executable, "-c", SPARE, spare]
         faults[spare] = int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
     assert faults["none"] > 500
+    assert faults["prefault"] < 50
+
+
+WAITING = """
+import json, resource, sys
+import zmq
+from vlad.realtime import lock_memory, prefault_heap, prefault_receiver
+lock_memory()
+prefault_heap()
+context = zmq.Context()
+if sys.argv[1] == "prefault":
+    prefault_receiver(context)
+receiver, sender = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+receiver.bind("ipc://@" + sys.argv[2])
+sender.connect("ipc://@" + sys.argv[2])
+message = bytes(20_000)
+sender.send(message)
+receiver.recv(copy=False)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    sender.send(message)
+waiting = [receiver.recv(copy=False) for _ in range(100)]
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before))
+context.destroy(linger=0)
+"""
+
+
+def test_what_waits_to_be_read_takes_no_page_that_is_not_there_yet():
+    faults = {}
+    for spare in ("none", "prefault"):
+        words = [sys.executable, "-c", WAITING, spare, f"vlad-test-{uuid.uuid4().hex}"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+        faults[spare] = int(done.stdout)
+    assert faults["none"] > 300
     assert faults["prefault"] < 50
 
 

@@ -176,6 +176,8 @@ class Daemon:
     def _build(self, closing: contextlib.AsyncExitStack, loaded: Loaded) -> None:
         settings = require_signals(self.settings, loaded.policy, loaded.fallback)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        if self.realtime["memory"] == "applied":
+            realtime.prefault_receiver(context)
         closing.callback(context.destroy, linger=100)
         types = {topic: signal.type for topic, signal in settings.signals.items()}
         self.feed = Feed(settings.paths.run_dir, types, settings.record.picture_hz, self.clock)

@@ -7,8 +7,11 @@ import errno
 import gc
 import os
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import zmq
 
 if TYPE_CHECKING:
     from vlad.config import RealtimeSettings
@@ -78,6 +81,19 @@ def prefault_heap() -> None:
     if block := libc.malloc(ctypes.c_size_t(_SPARE_BYTES)):
         ctypes.memset(block, 0, _SPARE_BYTES)
         libc.free(block)
+
+
+def prefault_receiver(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """The same for libzmq's own thread, whose heap is another one: for what came and was not read yet.
+
+    One message to ourselves, as long as all that may wait there; its memory stays with that thread.
+    """
+    address = f"ipc://@vlad-{uuid.uuid4().hex}"
+    with context.socket(zmq.PULL) as receiver, context.socket(zmq.PUSH) as sender:
+        receiver.bind(address)
+        sender.connect(address)
+        sender.send(bytes(_SPARE_BYTES))
+        receiver.recv(copy=False)
 
 
 def use_huge_pages(maps: Path = Path("/proc/self/maps")) -> str:
