@@ -72,7 +72,7 @@ def review(minutes: Iterable[Minute], now_ns: int, settings: PerformanceReviewSe
     known = {figure: span for figure, span in spans.items() if span[0] or span[1]}
     if not known:
         how = "it is stored every minute while vlad runs; look again in a week"
-        return [Finding("unknown", "performance", "nothing was stored", how)]
+        return [Finding("unknown", "performance", "no day has the half hour that it takes to count", how)]
     allowed = settings.false_alarms / len(known)
     return [_judge(figure, before, now, allowed, settings) for figure, (before, now) in known.items()]
 

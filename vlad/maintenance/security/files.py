@@ -167,14 +167,14 @@ def check_sockets(run_dir: Path) -> Iterator[Finding]:
     for path, found in _walk(run_dir):
         if stat.S_ISSOCK(found.st_mode):
             count += 1
-            if found.st_mode & _OTHERS:
+            if found.st_mode & stat.S_IWOTH:  # unix(7): to connect takes the right to write
                 wide.append(path)
     if wide:
         yield Finding(
             "problem",
             "sockets",
             f"everybody may connect to {_list(wide)}",
-            f"chmod o= {' '.join(quote(str(path)) for path in wide)}",
+            f"chmod o-w {' '.join(quote(str(path)) for path in wide)}",
         )
     else:
         yield Finding("ok", "sockets", f"{count} sockets under {run_dir}: for their owner and group only")
