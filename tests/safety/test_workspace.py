@@ -271,13 +271,22 @@ def test_a_zone_is_named_or_numbered():
     assert seen((0.7, 0.7, 0.5), keep_out=zones, box=None) == ["keep_out zone 2 at (0.700, 0.700, 0.500)"]
 
 
-def test_a_moving_tip_must_come_to_rest_inside():
+@pytest.mark.parametrize(("axis", "edge"), [(0, 1.0), (1, 1.0), (2, 2.0)])
+def test_a_moving_tip_must_come_to_rest_inside(axis, edge):
     """0.5 m/s for 0.1 s, and for half the 0.16 s that a joint at 0.8 needs to stop: 0.09 m."""
-    way = [(0.88 + 0.005 * k, 0.0, 1.0) for k in range(5)]
+
+    def at(value: float) -> tuple[float, float, float]:
+        x, y, z = (value if axis == place else other for place, other in enumerate((0.0, 0.0, 1.0)))
+        return x, y, z
+
+    way = [at(edge - 0.12 + 0.005 * k) for k in range(5)]
     assert seen(*way) == []
     assert seen(*way, speed=-0.8) == []
-    later = [(x + 0.015, y, z) for x, y, z in way]
-    assert seen(*later, speed=-0.8) == ["workspace pose at (1.005, 0.000, 1.000) when it comes to rest"]
+    later = [at(edge - 0.105 + 0.005 * k) for k in range(5)]
+    x, y, z = at(edge + 0.005)
+    assert seen(*later, speed=-0.8) == [
+        f"workspace pose at ({x:.3f}, {y:.3f}, {z:.3f}) when it comes to rest"
+    ]
     assert seen(*reversed(later), speed=0.8) == []
 
 
