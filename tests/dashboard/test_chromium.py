@@ -127,6 +127,7 @@ def test_it_loads_with_nothing_from_elsewhere_and_without_a_word_on_the_console(
 def test_what_it_shows_moves(page: sync_api.Page, moving: Robot) -> None:
     until(page, "history_.rows.length > 2")
     for canvas in ("[data-plot='Memory of the daemon']", "#levels", "#plan"):
+        page.locator(canvas).scroll_into_view_if_needed()
         picture = f"document.querySelector({canvas!r}).toDataURL()"
         before = page.evaluate(picture)
         until(page, f"{picture} !== {before!r}")

@@ -377,6 +377,7 @@ function showEvents() {
 const watched = new Map();
 const inView = new IntersectionObserver((entries) => {
   for (const entry of entries) entry.target.seen = entry.isIntersecting;
+  if (entries.some((entry) => entry.isIntersecting && entry.target.matches("#plots section"))) drawPlots();
 });
 
 function showCameras(signals) {
@@ -449,6 +450,7 @@ for (const plot of PLOTS) {
   plot.legend = make("p", "", "legend");
   plot.card.append(make("h2", `${plot.title}${plot.unit ? ` [${plot.unit}]` : ""}`), plot.canvas, plot.legend);
   $("plots").append(plot.card);
+  inView.observe(plot.card);
 }
 
 let drawing = false;
@@ -484,6 +486,7 @@ function drawPlot(plot) {
   const high = plot.high || nice(Math.max(...values, 0) * 1.1 || 1);
   const shown = lines.filter((line) => line.points.some((point) => point[1] != null));
   plot.card.hidden = rows.length > 5 && !shown.length;
+  if (!plot.card.seen) return; // below the screen's edge: drawn when it is scrolled to
   plot.legend.replaceChildren(...shown.map((line) => {
     const node = make("span");
     const last = line.points[line.points.length - 1][1];
