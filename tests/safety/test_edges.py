@@ -9,7 +9,7 @@ import pytest
 
 from tests.safety.arm_rig import ArmRig, limits
 from tests.safety.rig import Rig, S, rover, settings
-from vlad.messages import NearObject, Sample
+from vlad.messages import Kind, NearObject, Sample
 from vlad.robot import Separation
 from vlad.safety.axes import RecentCommands
 from vlad.safety.checks import action, compute, joints, space, stopping
@@ -155,10 +155,12 @@ def test_a_base_may_be_just_a_quarter_of_its_limit_faster_than_it_was_commanded_
         assert seen == faults
 
 
-def test_a_step_of_another_shape_is_invalid_and_no_jump():
+def test_a_step_of_another_shape_or_kind_is_invalid_and_no_jump():
     other = replace(step(), values=np.zeros(3, np.float32))
     assert found(action.chunks, step=other) == [("step_invalid", "not one finite value for each axis")]
     assert found(joints.jump, step=other, followed=np.zeros(2, np.float32)) == []
+    far = replace(step(), kind=Kind.JOINT_VELOCITY, values=np.array([0.5, 1.2], np.float32))
+    assert found(joints.jump, step=far, followed=np.zeros(2, np.float32)) == []
 
 
 @pytest.mark.parametrize(("values", "faults"), [

@@ -109,6 +109,8 @@ def test_a_required_instruction_must_have_come_but_never_grows_old():
     rig = Rig(set_up=settings(known))
     rig.tick()
     assert refused(rig.kernel.refusals(rig.sense())) == {("signal_missing", "instruction")}
+    rig.samples["instruction"] = rig.sample("instruction", EStop(False), age_s=-900)
+    assert rig.kernel.refusals(rig.sense()) == ()
     rig.samples["instruction"] = rig.sample("instruction", EStop(False), age_s=900)
     assert rig.kernel.refusals(rig.sense()) == ()
 

@@ -284,6 +284,16 @@ def test_a_robot_that_is_told_to_move_and_measured_at_rest_counts_as_moving():
     assert "signal_frozen" in rig.ids()
 
 
+@pytest.mark.parametrize(("speed", "frozen"), [(0.05, ["camera"]), (0.01, [])])
+def test_a_robot_that_is_pushed_moves_though_nothing_is_commanded(speed, frozen):
+    rig = SignalRig(FROZEN).armed()
+    rig.obeys = False
+    rig.velocity[0] = speed
+    rig.stuck.add("camera")
+    rig.tick(40)
+    assert list(rig.kernel.frozen) == frozen
+
+
 def test_a_frozen_signal_that_is_not_required_stops_nothing():
     rig = SignalRig({"camera": {"frozen_s": 0.3, "required": False}}).driving()
     rig.stuck.add("camera")
