@@ -84,7 +84,7 @@ def prefault_heap() -> None:
 
 
 def prefault_receiver(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    """The same for libzmq's own thread, whose heap is another one: for what came and was not read yet.
+    """Do as `prefault_heap` for the heap of libzmq's own thread, where lies what came and was not read yet.
 
     One message to ourselves, as long as all that may wait there; its memory stays with that thread.
     """
