@@ -2,13 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from tests.test_daemon import CAMERA, FEED, UNLOCKED, await_command, await_status
+from tests.test_daemon import CAMERA, FEED, UNLOCKED, await_command, await_events, await_status
 from tools.benchmarks.rig import rig, write_policy
+from tools.benchmarks.torch_policy import write_torch_policy
 from vlad.driver import CommandReceiver
 from vlad.messages import CommandMode
 
@@ -70,6 +72,23 @@ def test_another_bundle_takes_over_while_the_robot_moves_and_goes_back(driving):
     events = driving.call("events", limit=100, kinds=["mode", "model"])
     assert [event["kind"] for event in events].count("model") == 2
     assert not [event for event in events if "stopping" in event["text"]]
+
+
+def test_a_model_of_torch_s_takes_over_while_the_robot_moves_and_what_ends_its_process_stops_the_robot(
+    driving,
+):
+    await_speed(driving, SLOW[0])
+    write_torch_policy(driving.folder / "state" / "models" / "bench" / "3", "camera", 32, 0, FAST, "3")
+    done = vladctl(driving, "model", "activate", "bench", "3")
+    assert "bench/3 drives; tried on 1" in done.stdout, done.stdout + done.stderr
+    await_speed(driving, FAST[0], least=SLOW[0])
+    device = driving.call("status")["policy"]["device"]
+    assert device.startswith("cpu, in a process of its own")
+    os.kill(int(device.partition("(")[2].rstrip(")")), signal.SIGKILL)
+    await_command(driving, CommandMode.HOLD, CommandMode.STOP1)
+    (lost,) = await_events(driving, lambda event: event["text"].startswith("policy_lost: policy"))
+    assert "the process that runs it ended by SIGKILL" in lost["text"]
+    await_status(driving, lambda status: not status["policy"]["error"], timeout_s=30)
 
 
 def test_a_refused_bundle_is_told_with_its_reasons_and_the_robot_drives_on(driving):

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tests.policy.bundles import make_bundle, manifest, observations, write_model
+from tests.policy.torch_models import Tiny, make_torch_bundle
 from tools.training.demo_quantize import (
     CALIBRATION_WORLDS,
     CHECK_WORLDS,
@@ -245,33 +246,13 @@ def test_what_is_in_the_same_arrays_later_is_seen(demo, answers, kind):
     np.testing.assert_allclose(backend.run(arrays)["actions"], expected["actions"], rtol=0, atol=1e-5)
 
 
-class Tiny(torch.nn.Module):
-    """As bundles.write_model: actions = plan + mean(image), collision = sigmoid(mean(scan))."""
-
-    def __init__(self, form=tuple, plan=0.0):
-        super().__init__()
-        self.form, self.plan = form, plan
-
-    def forward(self, image, scan, tokens):
-        actions = torch.full((1, 4, 2), self.plan) + image.mean()
-        collision = torch.sigmoid(scan.mean(dim=1, keepdim=True))
-        if self.form is dict:
-            return {"extra": scan, "collision": collision, "actions": actions}
-        return (actions, collision) if self.form is tuple else (actions, collision, scan)
-
-
-def tiny_bundle(folder, net):
-    make_bundle(folder, backend="torch")
-    arguments = (torch.zeros(1, 3, 6, 8), torch.zeros(1, 4), torch.zeros(1, 5, dtype=torch.int64))
-    torch.export.save(torch.export.export(net, arguments), folder / "model.pt2")
-    (folder / "model.onnx").unlink()
-    write_manifest(folder, manifest(backend="torch", model="model.pt2"))
-    return Policy(load_bundle(folder), SystemClock())
+def tiny_policy(folder, net):
+    return Policy(load_bundle(make_torch_bundle(folder, net)), SystemClock())
 
 
 @pytest.mark.parametrize("form", [tuple, dict])
 def test_a_policy_of_torch_s_gives_chunks(tmp_path, form):
-    policy = tiny_bundle(tmp_path / "b", Tiny(form))
+    policy = tiny_policy(tmp_path / "b", Tiny(form))
     assert policy.warm_up() > 0
     chunk = policy.infer(observations(level=255))
     np.testing.assert_allclose(chunk.actions, np.full((4, 2), 2.0) * [0.5, 4.0] + [1.0, 2.0], rtol=1e-5)
@@ -325,11 +306,11 @@ def test_results_are_contiguous_as_another_model_may_take_them(tmp_path):
 
 def test_outputs_that_could_be_any_are_refused(tmp_path):
     with pytest.raises(BundleRefused, match="gives 3 outputs without names"):
-        tiny_bundle(tmp_path / "b", Tiny(list))
+        tiny_policy(tmp_path / "b", Tiny(list))
 
 
 def test_a_model_of_torch_s_that_gives_nan_is_refused_at_warm_up(tmp_path):
-    policy = tiny_bundle(tmp_path / "b", Tiny(plan=float("nan")))
+    policy = tiny_policy(tmp_path / "b", Tiny(plan=float("nan")))
     with pytest.raises(BundleRefused, match="'actions': was not finite"):
         policy.warm_up()
 
@@ -342,7 +323,7 @@ def test_a_model_of_openvino_that_gives_nan_is_refused_at_warm_up(tmp_path):
 
 def test_every_difference_from_the_manifest_is_reported_for_torch_too(tmp_path):
     folder = tmp_path / "b"
-    tiny_bundle(folder, Tiny(dict)).close()
+    tiny_policy(folder, Tiny(dict)).close()
     inputs = manifest()["inputs"]
     narrow = [inputs[0] | {"shape": [1, 3, 6, 9]}, inputs[1] | {"name": "beams"}, inputs[2]]
     write_manifest(folder, manifest(backend="torch", model="model.pt2", inputs=narrow))

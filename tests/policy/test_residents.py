@@ -45,9 +45,9 @@ def opened(monkeypatch):
 
     names, open_policy = [], module.open_policy
 
-    def noting(found, *rest):
+    def noting(found, *rest, **named):
         names.append(str(found))
-        return open_policy(found, *rest)
+        return open_policy(found, *rest, **named)
 
     monkeypatch.setattr(module, "open_policy", noting)
     return names

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import sys
 import threading
 
@@ -20,6 +22,7 @@ from tests.policy.bundles import (
     manifest,
     observations,
 )
+from tests.policy.torch_models import Tiny, make_torch_bundle
 from vlad.clock import SystemClock
 from vlad.config import Settings
 from vlad.messages import LaserScan, Sample
@@ -242,20 +245,65 @@ async def test_a_bundle_that_gives_nothing_is_refused_with_what_it_waits_for(sea
     assert text.endswith("no chunk in 0.1 s, while the running policy gave some; it waits for order")
 
 
-async def test_an_armed_robot_does_not_wait_for_a_runtime_to_be_loaded(seat, tmp_path, monkeypatch):
+APART = "in a process of its own"
+
+
+def torch_bundle(tmp_path, version, speed):
+    """As `bundle`, a program of torch's."""
+    net = Tiny(plan=(speed - 1.0) / 0.5 + 2)
+    return make_torch_bundle(tmp_path / "models" / "tiny" / version, net, version)
+
+
+@pytest.mark.parametrize("armed", [False, True])
+async def test_an_armed_robot_does_not_wait_for_a_runtime_to_be_loaded(seat, tmp_path, monkeypatch, armed):
     rig = seat()
     rig.sit(bundle(tmp_path, "1", 0.25))
-    rig.armed = True
+    rig.armed = armed
     monkeypatch.delitem(sys.modules, "vlad.policy.backends.onnx")
-    assert "disarm the robot" in await refusal(rig, bundle(tmp_path, "2", 0.5))
+    await rig.seat.activate(bundle(tmp_path, "2", 0.5))
+    await rig.follows(0.5)
+    assert (APART in rig.seat.loop.policy.device) == armed
+    assert ("vlad.policy.backends.onnx" not in sys.modules) == armed
 
 
-async def test_a_model_of_torch_s_is_not_read_while_the_robot_is_armed(seat, tmp_path):
+@pytest.mark.parametrize("armed", [False, True])
+async def test_a_model_of_torch_s_is_read_by_another_process_while_the_robot_is_armed(seat, tmp_path, armed):
     rig = seat()
     rig.sit(bundle(tmp_path, "1", 0.25))
+    rig.armed = armed
+    await rig.seat.activate(torch_bundle(tmp_path, "2", 0.5))
+    await rig.follows(0.5)
+    assert (APART in rig.seat.loop.policy.device) == armed
+
+
+async def test_what_a_model_takes_in_its_own_process_counts(seat, tmp_path):
+    rig = seat(memory_mb=40)
+    rig.sit(bundle(tmp_path, "1", 0.25))
     rig.armed = True
-    text = await refusal(rig, bundle(tmp_path, "2", 0.5, backend="torch"))
-    assert "the torch runtime reads its models in a way that would hold up the safety tick; disarm" in text
+    before = children()
+    assert "and may take 40.0" in await refusal(rig, torch_bundle(tmp_path, "2", 0.5))
+    assert children() == before
+
+
+async def test_a_model_whose_process_ended_is_lost_and_comes_back(seat, tmp_path):
+    rig = seat()
+    before = children()
+    rig.armed = True
+    await rig.seat.activate(torch_bundle(tmp_path, "1", 0.5))
+    await rig.follows(0.5)
+    (pid,) = children() - before
+    os.kill(pid, signal.SIGKILL)
+    while not rig.seat.loop.lost:
+        await asyncio.sleep(0.001)
+    assert "the process that runs it ended by SIGKILL" in rig.seat.check()
+    rig.came.clear()
+    rig.tasks[0] = asyncio.create_task(again(rig.seat))
+    await rig.follows(0.5)
+    assert rig.seat.check() == ""
+
+
+def children():
+    return {child.pid for child in psutil.Process().children()}
 
 
 def on_server(tmp_path, version):

@@ -20,6 +20,7 @@ _NOT_BENCHMARKS = {
     "bare",
     "browser",
     "stalls",
+    "torch_policy",
     "whole",
 }
 

@@ -71,12 +71,19 @@ def write_policy(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, folder / "model.onnx")
+    return write_camera_bundle(folder, "onnx", "model.onnx", signal_name, size, rounds, version)
+
+
+def write_camera_bundle(
+    folder: Path, backend: str, model: str, signal_name: str, size: int, rounds: int, version: str
+) -> Path:
+    """The bundle around such a model for this backend, the file `model` in the folder."""
     image = {"name": "image", "shape": [1, 3, size, size], "mean": [0.5] * 3, "std": [0.25] * 3}
     latency_s = 0.03 if rounds else 0.001
     manifest = {
         "version": version,
-        "backend": "onnx",
-        "model": "model.onnx",
+        "backend": backend,
+        "model": model,
         "expected_latency_s": latency_s,
     }
     return _write_bundle(folder, manifest, image | {"kind": "image", "signal": signal_name}, "actions")

@@ -1,32 +1,38 @@
 """Another bundle takes the driver's seat again and again while the robot moves: missed ticks, and motion.
 
+None stays loaded when it has left the seat: each is read and warmed up each time.
 A loop that does nothing runs beside it (`bare`): what that is late by is the machine's doing.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
-from tools.benchmarks.report import Report, at_most, machine, percentiles
+from tools.benchmarks.report import Report, Target, at_most, machine, percentiles
 from tools.benchmarks.rig import Rig, rig, write_policy
 from vlad.driver import CommandReceiver
 from vlad.messages import CommandMode
 
 _CAMERA = {"camera": {"type": "image", "required": True}}
 _FEED = ["camera:image:30:640x480"]
+_BACKENDS = ("onnx", "torch")
 _SPEEDS = ((0.2, 0.0), (0.6, 0.3))
 _ACCELERATION = 20.0
 """Of the rig's robot [m/s^2]."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--swaps", type=int, default=20)
+    parser.add_argument("--swaps", type=int, default=20, help="with each backend (default: %(default)s)")
+    parser.add_argument("--backends", nargs="+", choices=_BACKENDS, default=_BACKENDS,
+                        help="of the bundles (default: all)")  # fmt: skip
 
 
 class _Motion:
@@ -85,16 +91,33 @@ def _swap(bench: Rig, count: int) -> list[float]:
 
 
 def run(arguments: argparse.Namespace) -> Report:
-    motion = _Motion()
+    results: dict[str, Any] = {}
+    targets: list[Target] = []
+    for backend in arguments.backends:
+        measured, beyond = _measure(backend, arguments.swaps)
+        results[backend] = measured
+        targets += [
+            at_most(f"{backend}: missed ticks", measured["ticks"]["missed"], 0),
+            at_most(f"{backend}: commands outside the envelope", beyond, 0),
+            at_most(f"{backend}: stops", measured["stops"], 0),
+        ]
+    return Report("swap", {**machine(), "feed": _FEED}, results, targets)
+
+
+def _measure(backend: str, swaps: int) -> tuple[dict[str, Any], int]:
+    """What so many swaps did, and the commands outside the envelope."""
+    motion, write = _Motion(), write_policy
+    if backend == "torch":
+        write = importlib.import_module("tools.benchmarks.torch_policy").write_torch_policy
     with rig(_CAMERA) as bench:
         bench.velocity = _SPEEDS[1]
         models = bench.folder / "state" / "models" / "bench"
         models.mkdir(parents=True)
         folders = [
-            write_policy(models / str(number), "camera", 224, rounds=8, twist=twist, version=str(number))
+            write(models / str(number), "camera", 224, 8, twist, str(number))
             for number, twist in enumerate(_SPEEDS, start=1)
         ]
-        bench.policy["bundle"] = str(folders[0])
+        bench.policy |= {"bundle": str(folders[0]), "resident_mb": 0}
         bench.start_daemon("vlad", "--config", bench.write_settings())
         bench.feed(_FEED)
         with CommandReceiver(bench.commands) as motor, _listening(motor, motion):
@@ -103,7 +126,7 @@ def run(arguments: argparse.Namespace) -> Report:
             bare_notes = bench.folder / "bare.npz"
             bare = bench.start("tools.benchmarks.stalls", bare_notes)
             before = bench.call("status")
-            times_s = _swap(bench, arguments.swaps)
+            times_s = _swap(bench, swaps)
             after = bench.call("status")
         bench.stop(bare)
         bare_ms = np.load(bare_notes)["late_ns"] / 1e6
@@ -119,10 +142,6 @@ def run(arguments: argparse.Namespace) -> Report:
         "commands": len(motion.speeds),
         "stops": motion.stops,
         "mode": [before["mode"], after["mode"]],
+        "device": after["policy"]["device"],
     }
-    targets = [
-        at_most("missed ticks", ticks["missed"], 0),
-        at_most("commands outside the envelope", motion.beyond(), 0),
-        at_most("stops", motion.stops, 0),
-    ]
-    return Report("swap", {**machine(), "feed": _FEED}, results, targets)
+    return results, motion.beyond()

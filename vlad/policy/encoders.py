@@ -7,6 +7,7 @@ is slower than the others: their bundle has them as encoders, whose outputs are 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -66,12 +67,12 @@ class Encoded:
                                f"correct [[encoders]], or export the model again")  # fmt: skip
         self._taken = [name for name in graph.inputs if name not in inner]
         """What the main model takes of the bundle's own inputs."""
-        self._description = Description(
-            outer | {name: graph.inputs[name] for name in self._taken}, graph.outputs, graph.device
-        )
+        self._inputs = outer | {name: graph.inputs[name] for name in self._taken}
 
     def describe(self) -> Description:
-        return self._description
+        graph = _described(self._main, "the model")
+        memory = sum(_described(encoder.backend, encoder.name).memory for encoder in self.encoders)
+        return replace(graph, inputs=self._inputs, memory=graph.memory + memory)
 
     def warm_up(self, inputs: Tensors) -> None:
         for encoder in self.encoders:

@@ -11,7 +11,7 @@ import psutil
 
 from vlad.clock import Clock
 from vlad.config import Settings
-from vlad.policy.backends import BACKENDS, LOCKING, ServerLost
+from vlad.policy.backends import BACKENDS, LOCKING, REMOTE, BackendError, ServerLost
 from vlad.policy.bundle import Bundle, BundleRefused, is_unchanged, load_bundle
 from vlad.policy.calibration import read_calibration
 from vlad.policy.inputs import InstructionInput
@@ -24,11 +24,12 @@ log = logging.getLogger(__name__)
 _MB = 1_000_000
 
 
-def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
+def open_policy(bundle: Bundle, settings: Settings, clock: Clock, apart: bool = False) -> Policy:
     """Load the model and run it a few times; BundleRefused where it is not what the bundle says.
 
     Its files must fit into the memory that it may take, or nothing is loaded; and so must what is taken when
-    it has run. One whose server is lost is opened all the same, and says so: `lost`.
+    it has run. One whose server is lost is opened all the same, and says so: `lost`. `apart`: in a process
+    of its own, which leaves Python's lock to others.
     """
     calibration = read_calibration(settings.paths.state_dir, bundle)
     if reason := without_effect(settings.policy.follow, bundle):
@@ -40,22 +41,31 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock) -> Policy:
         raise BundleRefused([_too_large(bundle, files, may_take)])
     before = process.memory_info().rss
     cache = settings.paths.state_dir / "cache"
-    policy = Policy(bundle, clock, settings.policy, cache=cache, calibration=calibration)
+
+    def make(bundle: Bundle) -> Policy:
+        return Policy(bundle, clock, settings.policy, cache=cache, calibration=calibration, apart=apart)
+
+    policy = make(bundle)
     try:
         if not policy.lost:
             policy.warm_up()
         for variant in bundle.variants:
             small_before = process.memory_info().rss
-            small = Policy(variant, clock, settings.policy, cache=cache, calibration=calibration)
+            small = make(variant)
             policy.smaller += (small,)
             small.warm_up()
-            small.memory_mb = max(0, process.memory_info().rss - small_before) // _MB
-        takes = max(files, process.memory_info().rss - before)
+            grown = process.memory_info().rss - small_before + small.memory_apart()
+            small.memory_mb = max(0, grown) // _MB
+        elsewhere = sum(one.memory_apart() for one in policy.resolutions)
+        takes = max(files, process.memory_info().rss - before + elsewhere)
         policy.memory_mb = -(-takes // _MB)
         if takes > may_take:
             raise BundleRefused([_too_large(bundle, takes, may_take)])
     except ServerLost as error:
         policy.lost = str(error)
+    except BackendError as error:  # of a process that ended meanwhile
+        policy.close()
+        raise BundleRefused([str(error)]) from error
     except BundleRefused:
         policy.close()
         raise
@@ -83,14 +93,9 @@ def open_beside(
     if reasons := _optional(bundle, settings):
         raise BundleRefused(reasons)
     backend = bundle.manifest.backend
-    if armed() and (backend in LOCKING or BACKENDS[backend] not in sys.modules):
-        # Loading a runtime's libraries holds Python's lock for longer than the safety tick may wait.
-        what = "reads its models in a way that" if backend in LOCKING else "is not loaded yet, which"
-        raise BundleRefused([
-            f"{bundle}: the {backend} runtime {what} would hold up the safety tick; "
-            f"disarm the robot, then activate the bundle"
-        ])  # fmt: skip
-    policy = open_policy(bundle, settings, clock)
+    # Loading a runtime's libraries, too, holds Python's lock for longer than the safety tick may wait.
+    locking = backend in LOCKING or BACKENDS[backend] not in sys.modules
+    policy = open_policy(bundle, settings, clock, apart=locking and backend not in REMOTE and armed())
     if policy.lost:
         policy.close()
         raise BundleRefused([f"{bundle}: {policy.lost}"])

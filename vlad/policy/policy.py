@@ -24,6 +24,7 @@ from vlad.policy.backends import (
     TorchOptions,
     load_backend,
 )
+from vlad.policy.backends.apart import Apart
 from vlad.policy.bundle import Bundle, BundleRefused
 from vlad.policy.calibration import Calibration
 from vlad.policy.confidence import Confidence, choose
@@ -60,17 +61,18 @@ class Policy:
         backend: Backend | None = None,
         cache: Path | None = None,
         calibration: Calibration | None = None,
+        apart: bool = False,
     ) -> None:
         """Load the model as `settings` say; BundleRefused where it is not what the manifest says.
 
         `backend` stands in for the one that the manifest names; `cache` is as in Model. `calibration` says
-        how much doubt is too much; None: nobody knows.
+        how much doubt is too much; None: nobody knows. `apart`: in a process of its own.
         """
         self.bundle = bundle
         self.lost = ""
         """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
         self.memory_mb = 0
-        """What this process grew by when it was opened, at least its files."""
+        """What the memory in use grew by when it was opened, at least its files."""
         self.smaller: tuple[Policy, ...] = ()
         """The same at lower resolutions, the largest first; they belong to this one."""
         self.usual_s = 0.0
@@ -109,11 +111,13 @@ class Policy:
             spec.name: reader.buffer for spec, reader in zip(manifest.sampled, self._readers, strict=True)
         } | (self._prefix.tensors if self._prefix else {})
         self._inputs |= {name: reader.buffer for name, reader in self._noises.items()}
-        self._backend = backend or _load(bundle, settings or PolicySettings(), self._inputs, cache)
+        self._backend = backend or _load(bundle, settings or PolicySettings(), self._inputs, cache, apart)
         try:
             reasons = mismatches(self._backend, self._inputs, bundle)
         except ServerLost as error:
             self.lost, reasons = str(error), []
+        except BackendError as error:
+            reasons = [str(error)]
         if reasons:
             self._backend.close()
             raise BundleRefused(reasons)
@@ -138,6 +142,11 @@ class Policy:
             raise self._misfit(reasons) if self._is_remote else BundleRefused(reasons)
         self.usual_s = statistics.median(times_s[-_TIMED_RUNS:])
         return self.usual_s
+
+    def memory_apart(self) -> int:
+        """The bytes that the model takes in a process of its own; 0: it has none."""
+        described = None if self._is_remote else self._backend.describe()
+        return 0 if described is None else described.memory
 
     def time_runs(self, count: int) -> list[float]:
         """How long so many runs took [s], one after the other; BackendError where the model fails."""
@@ -293,8 +302,10 @@ def _readers(bundle: Bundle) -> list[Reader]:
         raise BundleRefused([f"{error}; put the tokenizer.json of the training there"]) from error
 
 
-def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path | None) -> Backend:
-    manifest = bundle.manifest
+def _load(
+    bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path | None, apart: bool
+) -> Backend:
+    manifest, load = bundle.manifest, Apart if apart else load_backend
     model = Model(
         bundle.model,
         manifest.precision,
@@ -312,10 +323,10 @@ def _load(bundle: Bundle, settings: PolicySettings, inputs: Tensors, cache: Path
     )
     opened: list[Backend] = []
     try:
-        opened.append(load_backend(manifest.backend, model))
+        opened.append(load(manifest.backend, model))
         for table in manifest.encoders:
             encoder = replace(model, path=bundle.folder / table.model, outputs=table.outputs)
-            opened.append(load_backend(manifest.backend, encoder))
+            opened.append(load(manifest.backend, encoder))
         if not manifest.encoders:
             return opened[0]
         return Encoded(opened[0], [
