@@ -2,10 +2,10 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from tests.test_daemon import CAMERA, FEED, UNLOCKED, await_command, await_events, await_status
@@ -82,9 +82,11 @@ def test_a_model_of_torch_s_takes_over_while_the_robot_moves_and_what_ends_its_p
     done = vladctl(driving, "model", "activate", "bench", "3")
     assert "bench/3 drives; tried on 1" in done.stdout, done.stdout + done.stderr
     await_speed(driving, FAST[0], least=SLOW[0])
-    device = driving.call("status")["policy"]["device"]
-    assert device.startswith("cpu, in a process of its own")
-    os.kill(int(device.partition("(")[2].rstrip(")")), signal.SIGKILL)
+    status = driving.call("status")
+    assert status["policy"]["device"] == "cpu, in a process of its own"
+    children = psutil.Process(status["pid"]).children()
+    (process,) = [child for child in children if "vlad.policy.backends.apart" in child.cmdline()]
+    process.kill()
     await_command(driving, CommandMode.HOLD, CommandMode.STOP1)
     (lost,) = await_events(driving, lambda event: event["text"].startswith("policy_lost: policy"))
     assert "the process that runs it ended by SIGKILL" in lost["text"]

@@ -31,6 +31,10 @@ from pydantic import TypeAdapter
 from vlad.policy.backends import Backend, BackendError, Description, Model, Tensors, load_backend
 
 _WORDS = (sys.executable, "-m", "vlad.policy.backends.apart")
+_HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""To read hundreds of megabytes into memory that only then gets its pages, small ones, is one system call,
+in which the kernel may let no tick through on that CPU, not even of another process: 20 to 200 ms, measured.
+"""
 _LONGEST = 64 * 1024
 """Bytes of a question or an answer."""
 _LONGEST_REASON = 8_000
@@ -70,7 +74,7 @@ class Apart:
             self._start()
         answer, _ = self._ask({"do": "describe"})
         described = _DESCRIPTION.validate_python(answer["description"])
-        device = f"{described.device}, in a process of its own ({self.pid})"
+        device = f"{described.device}, in a process of its own"
         return replace(described, device=device, memory=answer["memory"])
 
     def warm_up(self, inputs: Tensors) -> None:
@@ -91,7 +95,8 @@ class Apart:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             # What a library prints goes where the daemon's errors go.
-            self._process = subprocess.Popen(_WORDS, stdin=theirs.fileno(), stdout=_STDERR)
+            environment = _HUGE_PAGES | os.environ
+            self._process = subprocess.Popen(_WORDS, stdin=theirs.fileno(), stdout=_STDERR, env=environment)
         self._line = Line(ours)
         model = _MODEL.dump_python(self._model, mode="json")
         try:
