@@ -72,6 +72,29 @@ def test_what_waits_for_a_slow_process_takes_no_page_that_is_not_there_yet():
     assert faults["prefault"] < 50
 
 
+NAMES = """
+import json, resource, sys
+from vlad.realtime import lock_memory, prefault_names
+kept = [sys.intern(f"of a module {number}") for number in range(25_000)]
+lock_memory()
+if sys.argv[1] == "prefault":
+    prefault_names()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for number in range(30_000):
+    sys.intern(f"{number}.mcap")
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before))
+"""
+
+
+def test_the_names_of_many_files_take_no_page_that_is_not_there_yet():
+    faults = {}
+    for spare in ("none", "prefault"):
+        words = [sys.executable, "-c", NAMES, spare]
+        faults[spare] = int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    assert faults["none"] > 300
+    assert faults["prefault"] < 50
+
+
 WAITING = """
 import json, resource, sys
 import zmq

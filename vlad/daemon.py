@@ -156,6 +156,7 @@ class Daemon:
             raise StartError(error.strerror or str(error)) from None
         self.collector.freeze()
         if self.realtime["memory"] == "applied":
+            realtime.prefault_names()
             realtime.prefault_heap()
         self.realtime["huge_pages"] = realtime.use_huge_pages()
         closing.callback(self.collector.thaw)

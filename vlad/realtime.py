@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _SPARE_BYTES = 4 << 20
+_NAMES = 150_000
+"""Enough to fill the table of a process like this one, and once more the larger one, whose place is kept."""
 _MADV_COLLAPSE = 25
 _HUGE_BYTES = 2 << 20
 _LARGEST_HEAP_BYTES = 64 << 20
@@ -81,6 +83,16 @@ def prefault_heap() -> None:
     if block := libc.malloc(ctypes.c_size_t(_SPARE_BYTES)):
         ctypes.memset(block, 0, _SPARE_BYTES)
         libc.free(block)
+
+
+def prefault_names() -> None:
+    """Let Python's table of interned strings grow now, once all modules are there.
+
+    A string that is gone leaves its place taken until the table is made anew, which takes megabytes and a
+    millisecond: pathlib interns the parts of every path, so the name of each recording uses up a place.
+    """
+    for number in range(_NAMES):
+        sys.intern(f"vlad name {number}")
 
 
 def prefault_receiver(context: zmq.Context[zmq.Socket[bytes]]) -> None:
