@@ -1,12 +1,14 @@
 """Models in processes of their own: real processes, real models."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -15,6 +17,7 @@ import pytest
 from tests.policy.bundles import write_model
 from vlad.policy.backends import BackendError, Model, load_backend
 from vlad.policy.backends.apart import Apart, Line
+from vlad.server_settings import ServerSettings
 
 
 @pytest.fixture
@@ -83,6 +86,24 @@ def test_a_model_that_cannot_be_loaded_is_refused_with_its_runtime_s_reason_and_
         load_backend("onnx", model)
     assert str(refused.value) == str(here.value)
     assert {child.pid for child in psutil.Process().children()} == before
+
+
+def test_where_no_process_can_be_started_that_is_told_and_nothing_is_left_open(model, monkeypatch):
+    def refuse(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    open_before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(BackendError, match=r"model\.onnx: no process can be started for it: Resource temp"):
+        Apart("onnx", model)
+    assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def test_settings_of_a_server_are_for_other_policies(model):
+    """They may be there beside a model that is not on a server."""
+    here = replace(model, server=ServerSettings(address="ws://10.0.0.1:8000"))
+    with contextlib.closing(Apart("onnx", here)) as backend:
+        np.testing.assert_array_equal(backend.run(inputs(1))["actions"], 1)
 
 
 def test_what_the_model_does_not_take_is_an_error_and_the_next_run_is_well(opened):

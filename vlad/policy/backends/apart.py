@@ -30,6 +30,8 @@ from pydantic import TypeAdapter
 
 from vlad.policy.backends import Backend, BackendError, Description, Model, Tensors, load_backend
 
+log = logging.getLogger(__name__)
+
 _WORDS = (sys.executable, "-m", "vlad.policy.backends.apart")
 _HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """To read hundreds of megabytes into memory that only then gets its pages, small ones, is one system call,
@@ -93,12 +95,23 @@ class Apart:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            # What a library prints goes where the daemon's errors go.
-            environment = _HUGE_PAGES | os.environ
-            self._process = subprocess.Popen(_WORDS, stdin=theirs.fileno(), stdout=_STDERR, env=environment)
         self._line = Line(ours)
-        model = _MODEL.dump_python(self._model, mode="json")
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    _WORDS,
+                    stdin=theirs.fileno(),
+                    stdout=_STDERR,  # what a library prints goes where the daemon's errors go
+                    env=_HUGE_PAGES | os.environ,
+                )
+        except OSError as error:
+            self._line.close()
+            raise BackendError(
+                f"{self._model.path}: no process can be started for it: {error.strerror}; free some memory, "
+                f"or let the service have more tasks"
+            ) from error
+        log.info("%s: runs in a process of its own, %d", self._model.path, self._process.pid)
+        model = _MODEL.dump_python(replace(self._model, server=None), mode="json")
         try:
             self._ask({"do": "load", "backend": self._backend, "model": model})
         except BackendError:
