@@ -224,6 +224,14 @@ def test_a_stage_that_begins_with_no_module_is_refused_with_those_that_are_there
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_accelerate_a_map_alone_is_refused_with_what_to_install(program, monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    monkeypatch.delitem(sys.modules, "accelerate.hooks", raising=False)
+    load_backend("torch", model(program[1])).close()
+    with pytest.raises(BackendError, match=r"needs the package accelerate, .*`pip install vlad\[torch\]`"):
+        load_backend("torch", model(program[1], **{"layers.1": "cpu"}))
+
+
 def test_a_device_of_the_map_that_is_not_there_is_refused(program):
     with pytest.raises(BackendError, match=r"policy\.torch\.device_map\.layers\.1 is 'cuda:1', but torch"):
         load_backend("torch", model(program[1], **{"layers.1": "cuda:1"}))

@@ -178,7 +178,8 @@ def load_backend(name: str, model: Model) -> Backend:
 
 
 def _absent(name: str, model: Model, error: ModuleNotFoundError) -> BackendError:
+    package = (error.name or "").partition(".")[0]
     return BackendError(
-        f"{model.path}: backend {name!r} needs the package {error.name}, which is not installed; "
+        f"{model.path}: backend {name!r} needs the package {package}, which is not installed; "
         f"`pip install vlad[{name}]`"
     )

@@ -1,7 +1,8 @@
 """Which devices torch runs a model on: one, or several by the names of its modules.
 
 With several, a model that is too large for one GPU is shared by some. By a map each named module lies on its
-own device, what it takes is brought there, and what it gives is brought back. In stages a program goes on
+own device, and accelerate's hooks bring there what it takes, and back what it gives: its dispatch_model would
+leave that there, where a residual beside a module meets two devices. In stages a program goes on
 from device to device: from where each named module begins, the rest lies on another one. One observation is
 under way at a time, so that the devices work one after the other: this is for memory, not for speed. The
 schedules of torch.distributed.pipelining, which makes the cuts, keep all stages busy with many observations
@@ -150,16 +151,9 @@ def _bring(module: nn.Module, device: torch.device) -> None:
 
     Within a module on the same device nothing moves. Policies also call parts of a module by themselves.
     """
-    run = module.forward
+    from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 
-    def forward(*positional: Any, **named: Any) -> Any:
-        given = (positional, named)
-        came_from = [leaf.device for leaf in pytree.tree_leaves(given) if isinstance(leaf, torch.Tensor)]
-        positional, named = _moved(given, device)
-        result = run(*positional, **named)
-        return _moved(result, came_from[0]) if came_from else result
-
-    module.forward = forward
+    add_hook_to_module(module, AlignDevicesHook(execution_device=device, io_same_device=True))
 
 
 def _moved(tree: Any, device: torch.device) -> Any:
