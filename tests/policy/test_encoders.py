@@ -63,11 +63,12 @@ def describe(folder, *encoders):
     write_manifest(folder, manifest(inputs=inputs, output=plain, encoders=list(encoders)))
 
 
-@pytest.fixture
-def policy(folder):
+@pytest.fixture(params=[False, True], ids=["here", "apart"])
+def policy(folder, request):
     describe(folder, WORDS, SIGHT)
-    made = Policy(load_bundle(folder), SystemClock())
+    made = Policy(load_bundle(folder), SystemClock(), apart=request.param)
     made.warm_up()
+    assert (made.memory_apart() > 10e6) == request.param
     yield made
     made.close()
 
