@@ -177,3 +177,20 @@ async def test_a_cancelled_wait_can_be_followed_by_another() -> None:
 def test_a_period_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="must be positive"):
         Ticker(0, FakeClock())
+
+
+async def test_who_waits_is_cancelled_by_the_end_even_where_it_comes_with_a_turn() -> None:
+    ticker = Ticker(10 * NS_PER_S, SystemClock())
+    ticker.start()
+
+    async def turns() -> None:
+        while True:
+            await ticker.wait()
+
+    waiting = asyncio.create_task(turns())
+    await asyncio.sleep(0)
+    ticker.wake()
+    ticker.close()
+    async with asyncio.timeout(5):
+        await asyncio.wait([waiting])
+    assert waiting.cancelled()

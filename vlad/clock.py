@@ -126,6 +126,7 @@ class Ticker:
         self._due_ns = 0
         self._expired = 0
         self._woken = False
+        self._closed = False
         self._waiter: asyncio.Future[None] | None = None
 
     def start(self) -> None:
@@ -135,7 +136,8 @@ class Ticker:
         asyncio.get_running_loop().add_reader(self._fd, self._on_timer)
 
     def close(self) -> None:
-        """Disarm; a coroutine that waits is cancelled."""
+        """Disarm; a coroutine that waits, or does so later, is cancelled."""
+        self._closed = True
         if self._fd >= 0:
             asyncio.get_running_loop().remove_reader(self._fd)
             os.close(self._fd)
@@ -164,6 +166,8 @@ class Ticker:
 
     async def wait(self) -> Tick:
         """The next turn: a period that is due, or one that `wake` asked for."""
+        if self._closed:
+            raise asyncio.CancelledError
         if not self._expired and not self._woken:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
