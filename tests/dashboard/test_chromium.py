@@ -132,7 +132,7 @@ def test_what_it_shows_moves(page: sync_api.Page, moving: Robot) -> None:
         before = page.evaluate(picture)
         until(page, f"{picture} !== {before!r}")
     until(page, "document.querySelector('#axes .axis span:last-child').textContent.includes('of 1.00')")
-    assert page.locator("#mode").inner_text() in ("ACTIVE", "DEGRADED")  # on a computer that is too busy
+    assert page.locator("#mode").inner_text() == "ACTIVE"
     assert page.locator("#events li").count() > 3
 
 
