@@ -42,7 +42,7 @@ class Bench:
         self.samples = {"estop": Latest()}
         self.chunks = Latest()
         self.verdicts = []
-        self.lost = self.fallback = ""
+        self.lost = self.fallback = self.reading = ""
         self.late_samples = []
         self.counters = {"estop": TopicCounters()}
         self.watchdog = Watchdog(
@@ -59,6 +59,7 @@ class Bench:
             inference_since_ns=lambda: None,
             policy_lost=lambda: self.lost,
             fallback=lambda: self.fallback,
+            reading=lambda: self.reading,
             failed_parts=lambda: (),
             counts=self.counters,
             overflows=lambda: 4,

@@ -221,6 +221,7 @@ class Daemon:
             inference_since_ns=lambda: self.inference.inference_since_ns if self.inference else None,
             policy_lost=lambda: self.seat.check(),
             fallback=lambda: self.seat.instead,
+            reading=lambda: self.seat.reading,
             failed_parts=self._dead_parts,
             counts=self.ingest.counters,
             overflows=lambda: self.events.dropped,

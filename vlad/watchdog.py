@@ -52,6 +52,7 @@ class Watchdog:
         inference_since_ns: Callable[[], int | None],
         policy_lost: Callable[[], str],
         fallback: Callable[[], str],
+        reading: Callable[[], str],
         failed_parts: Callable[[], tuple[str, ...]],
         counts: Mapping[str, Counts],
         overflows: Callable[[], int],
@@ -76,6 +77,7 @@ class Watchdog:
         self._inference_since_ns = inference_since_ns
         self._policy_lost = policy_lost
         self._fallback = fallback
+        self._reading = reading
         self._failed_parts = failed_parts
         self._counts = counts
         self._overflows = overflows
@@ -119,6 +121,7 @@ class Watchdog:
             guard=self._guard(),
             policy_lost=self._policy_lost(),
             fallback=self._fallback(),
+            reading=self._reading(),
         )
 
     def set_task(self, text: str) -> None:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from vlad.computer.nvidia import open_gpus
+from vlad.computer.nvidia import gpu_bytes, open_gpus
 
 
 class Nvml:
@@ -14,6 +14,7 @@ class Nvml:
 
     def __init__(self, monkeypatch):
         self.memory = [SimpleNamespace(used=90, total=100), SimpleNamespace(used=1, total=4)]
+        self.processes = [SimpleNamespace(pid=7, usedGpuMemory=500), SimpleNamespace(pid=8, usedGpuMemory=60)]
         self.lost = set()
         self.asked_for = []
         for name, answer in {
@@ -21,6 +22,7 @@ class Nvml:
             "nvmlDeviceGetCount": lambda: 2,
             "nvmlDeviceGetHandleByIndex": lambda index: index,
             "nvmlDeviceGetMemoryInfo": lambda gpu: self.ask(gpu, self.memory[gpu]),
+            "nvmlDeviceGetComputeRunningProcesses": lambda gpu: self.ask(gpu, self.processes),
             "nvmlDeviceGetUtilizationRates": lambda gpu: self.ask(gpu, SimpleNamespace(gpu=30, memory=9)),
             "nvmlDeviceGetTemperature": lambda gpu, sensor: self.ask(gpu, 54 + sensor),
             "nvmlDeviceGetPowerUsage": lambda gpu: self.ask(gpu, 215_400, only=0),
@@ -85,3 +87,15 @@ def test_a_driver_that_does_not_answer_is_told_once_and_not_asked_again(monkeypa
 
 def test_without_a_driver_nobody_is_asked(nvml, tmp_path):
     assert open_gpus(tmp_path / "none")() == ()
+
+
+def test_what_a_process_has_of_all_gpus_together_is_counted(nvml, tmp_path):
+    assert (gpu_bytes(7, tmp_path), gpu_bytes(8, tmp_path), gpu_bytes(9, tmp_path)) == (1_000, 120, 0)
+
+
+def test_what_a_gpu_does_not_say_of_a_process_counts_nothing(nvml, tmp_path):
+    nvml.processes[0].usedGpuMemory = None
+    assert gpu_bytes(7, tmp_path) == 0
+    nvml.lost = {0, 1}
+    assert gpu_bytes(8, tmp_path) == 0
+    assert gpu_bytes(8, tmp_path / "absent") == 0

@@ -67,8 +67,8 @@ def test_a_histogram_only_rises_and_ends_with_all(answer: Answer) -> None:
 def test_the_figures_are_the_daemons_in_base_units(answer: Answer) -> None:
     assert value(answer, "vlad_info", robot="bench", type="rover", version=answer["version"]) == 1
     assert value(answer, "vlad_policy_info", name="bench", version="1") == 1
-    assert value(answer, "vlad_mode", mode="active") == 1
-    assert value(answer, "vlad_mode", mode="estop") == 0
+    assert answer["mode"] in ("active", "degraded"), "a busy machine makes it slow down"
+    assert [mode for mode in answer["modes"] if value(answer, "vlad_mode", mode=mode)] == [answer["mode"]]
     assert value(answer, "vlad_signal_received_total", signal="camera") > 0
     assert value(answer, "vlad_signal_max_age_seconds", signal="camera") == 5.0
     assert value(answer, "vlad_battery_ratio", signal="battery") == pytest.approx(0.8)

@@ -31,7 +31,7 @@ from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.opening import open_policy
 from vlad.policy.policy import Policy
 from vlad.policy.seat import Seat
-from vlad.policy.shadow import Shadowed
+from vlad.policy.shadow import Shadowed, Trial
 from vlad.queues import Latest
 from vlad.safety.failover import Sources
 from vlad.safety.view import Rules
@@ -193,21 +193,21 @@ async def test_a_model_slower_than_the_deadline_is_refused(seat, tmp_path):
     assert "use a faster model or more threads" in await refusal(rig, bundle(tmp_path, "2", 0.5))
 
 
-@pytest.mark.parametrize("budget_mb", [1, 0])
+@pytest.mark.parametrize("budget_mb", [10, 0])
 async def test_a_bundle_larger_than_memory_is_refused_before_it_is_loaded(
     seat, tmp_path, monkeypatch, budget_mb
 ):
     rig = seat(memory_mb=budget_mb)
     rig.sit(bundle(tmp_path, "1", 0.25))
     other = bundle(tmp_path, "2", 0.5)
-    (other / "weights.bin").write_bytes(bytes(2_000_000))
+    (other / "weights.bin").write_bytes(bytes(20_000_000))
     write_manifest(other, manifest(version="2"))
     if not budget_mb:
-        free = psutil.virtual_memory()._replace(available=1_500_000)
+        free = psutil.virtual_memory()._replace(available=10_500_000)
         monkeypatch.setattr("vlad.policy.opening.psutil.virtual_memory", lambda: free)
     monkeypatch.setattr("vlad.policy.opening.Policy", None)
     text = await refusal(rig, other)
-    assert "takes 2.0 MB of memory, and may take 1." in text
+    assert "takes 20.0 MB of memory, and may take 10." in text
     assert "use a smaller model" in text
 
 
@@ -274,6 +274,26 @@ async def test_a_model_of_torch_s_is_read_by_another_process_while_the_robot_is_
     await rig.seat.activate(torch_bundle(tmp_path, "2", 0.5))
     await rig.follows(0.5)
     assert (APART in rig.seat.loop.policy.device) == armed
+
+
+@pytest.mark.parametrize("armed", [False, True])
+async def test_it_is_told_while_a_bundle_is_read_in_this_process_and_no_longer(
+    seat, tmp_path, monkeypatch, armed
+):
+    rig = seat()
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    rig.armed = armed
+    told = []
+    for kind, name in ((Policy, "warm_up"), (Trial, "watch")):
+        real = getattr(kind, name)
+        telling = lambda *args, real=real: (told.append(rig.seat.reading), real(*args))[1]  # noqa: E731
+        monkeypatch.setattr(kind, name, telling)
+    await rig.seat.activate(bundle(tmp_path, "2", 0.5))
+    assert told == ["" if armed else "tiny/2", ""]
+    with pytest.raises(BundleRefused):
+        await rig.seat.activate(bundle(tmp_path, "3", float("nan")))
+    assert told[2:] == ["" if armed else "tiny/3"]
+    assert rig.seat.reading == ""
 
 
 async def test_what_a_model_takes_in_its_own_process_counts(seat, tmp_path):

@@ -415,7 +415,7 @@ RIGS["signal_replaced"] = lambda: SignalRig({"laser": {"backups": ["laser_2"]}, 
 """Where the ordinary rig does not have what the cause needs."""
 ELSEWHERE = {
     "position_limit", "following_error", "joint_parked", "not_disarmed", "moving", "signal_estimated",
-    "jerk_limit",
+    "jerk_limit", "bundle_reading",
 }  # fmt: skip
 """Rows with a test of their own: test_joints, test_parking, test_kernel, test_failover, test_envelope."""
 SPEED = {Reaction.REPORT: 0.8, Reaction.SLOW: 0.4}

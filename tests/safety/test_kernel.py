@@ -713,6 +713,19 @@ def test_why_a_stopped_robot_cannot_be_armed_is_told_without_what_only_an_armed_
     assert refused(rig.kernel.refusals(rig.sense())) == {("not_disarmed", "robot")}
 
 
+def test_arming_waits_until_a_bundle_has_been_read_and_what_drives_already_is_not_asked():
+    rig = Rig().armed()
+    rig.inputs = {"reading": "tiny/2"}
+    rig.tick(20)
+    assert (rig.kernel.mode, refused(rig.kernel.arm(rig.sense()))) == ("active", set())
+    rig.kernel.disarm("by test")
+    rig.tick(200)
+    (refusal,) = rig.kernel.arm(rig.sense())
+    assert (refusal.fault.id, refusal.subject, refusal.detail) == ("bundle_reading", "policy", "tiny/2")
+    rig.inputs = {}
+    assert rig.kernel.arm(rig.sense()) == ()
+
+
 def test_a_latched_emergency_stop_survives_a_restart():
     rig = Rig(estop="smoke")
     assert rig.kernel.mode == "estop"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from math import nan
@@ -30,6 +31,23 @@ def open_gpus(driver: Path = _DRIVER) -> Gpus:
         log.warning("the GPUs are not watched: NVML says %s", error)
         return tuple
     return lambda: tuple(_measure(pynvml, f"gpu {k}", device) for k, device in enumerate(devices))
+
+
+def gpu_bytes(pid: int, driver: Path = _DRIVER) -> int:
+    """What all GPUs together have for this process; 0: nothing, or NVML does not know."""
+    if not driver.exists():
+        return 0
+    import pynvml  # as above
+
+    total = 0
+    with contextlib.suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            device = pynvml.nvmlDeviceGetHandleByIndex(index)
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(device):
+                if process.pid == pid:
+                    total += process.usedGpuMemory or 0
+    return total
 
 
 def _measure(nvml: Any, name: str, device: Any) -> Gpu:

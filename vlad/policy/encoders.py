@@ -71,8 +71,13 @@ class Encoded:
 
     def describe(self) -> Description:
         graph = _described(self._main, "the model")
-        memory = sum(_described(encoder.backend, encoder.name).memory for encoder in self.encoders)
-        return replace(graph, inputs=self._inputs, memory=graph.memory + memory)
+        models = [graph, *(_described(encoder.backend, encoder.name) for encoder in self.encoders)]
+        return replace(
+            graph,
+            inputs=self._inputs,
+            elsewhere=sum(model.elsewhere for model in models),
+            activations=max(model.activations for model in models),  # they run one after the other
+        )
 
     def warm_up(self, inputs: Tensors) -> None:
         for encoder in self.encoders:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,7 @@ from vlad.policy.backends import BACKENDS, LOCKING, REMOTE, BackendError, Server
 from vlad.policy.bundle import Bundle, BundleRefused, is_unchanged, load_bundle
 from vlad.policy.calibration import read_calibration
 from vlad.policy.inputs import InstructionInput
+from vlad.policy.memory import in_use
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import without_effect
 from vlad.robot import Robot
@@ -34,12 +34,11 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock, apart: bool = 
     calibration = read_calibration(settings.paths.state_dir, bundle)
     if reason := without_effect(settings.policy.follow, bundle):
         log.warning("%s", reason)
-    computer, process = psutil.virtual_memory(), psutil.Process()
-    may_take = settings.policy.memory_mb * _MB or computer.available
+    may_take = settings.policy.memory_mb * _MB or psutil.virtual_memory().available
     files = sum((bundle.folder / name).stat().st_size for name in bundle.manifest.files)
     if files > may_take:
         raise BundleRefused([_too_large(bundle, files, may_take)])
-    before = process.memory_info().rss
+    before = in_use()
     cache = settings.paths.state_dir / "cache"
 
     def make(bundle: Bundle) -> Policy:
@@ -49,15 +48,15 @@ def open_policy(bundle: Bundle, settings: Settings, clock: Clock, apart: bool = 
     try:
         if not policy.lost:
             policy.warm_up()
+        takes = policy.taken(before)
         for variant in bundle.variants:
-            small_before = process.memory_info().rss
+            before = in_use()
             small = make(variant)
             policy.smaller += (small,)
             small.warm_up()
-            grown = process.memory_info().rss - small_before + small.memory_apart()
-            small.memory_mb = max(0, grown) // _MB
-        elsewhere = sum(one.memory_apart() for one in policy.resolutions)
-        takes = max(files, process.memory_info().rss - before + elsewhere)
+            takes += (small_takes := small.taken(before))
+            small.memory_mb = small_takes // _MB
+        takes = max(files, takes)
         policy.memory_mb = -(-takes // _MB)
         if takes > may_take:
             raise BundleRefused([_too_large(bundle, takes, may_take)])
@@ -77,7 +76,7 @@ def open_beside(
     robot: Robot,
     settings: Settings,
     clock: Clock,
-    armed: Callable[[], bool],
+    armed: bool,
     resident: Policy | None,
 ) -> Policy:
     """Check and open the bundle in `folder` while another drives; BundleRefused with every reason.
@@ -95,7 +94,7 @@ def open_beside(
     backend = bundle.manifest.backend
     # Loading a runtime's libraries, too, holds Python's lock for longer than the safety tick may wait.
     locking = backend in LOCKING or BACKENDS[backend] not in sys.modules
-    policy = open_policy(bundle, settings, clock, apart=locking and backend not in REMOTE and armed())
+    policy = open_policy(bundle, settings, clock, apart=locking and backend not in REMOTE and armed)
     if policy.lost:
         policy.close()
         raise BundleRefused([f"{bundle}: {policy.lost}"])

@@ -31,6 +31,7 @@ from vlad.policy.confidence import Confidence, choose
 from vlad.policy.encoders import Encoded, Encoder
 from vlad.policy.inputs import ImageInput, InstructionInput
 from vlad.policy.manifest import Output
+from vlad.policy.memory import InUse, in_use
 from vlad.policy.noise import NoiseReader
 from vlad.policy.prefix import Ahead, Prefix, PrefixReader
 from vlad.policy.preprocess import (
@@ -72,7 +73,7 @@ class Policy:
         self.lost = ""
         """Why its server gave no good answer when it was opened; empty: it did, or it has none."""
         self.memory_mb = 0
-        """What the memory in use grew by when it was opened, at least its files."""
+        """What was taken when it was opened, at least its files."""
         self.smaller: tuple[Policy, ...] = ()
         """The same at lower resolutions, the largest first; they belong to this one."""
         self.usual_s = 0.0
@@ -143,10 +144,12 @@ class Policy:
         self.usual_s = statistics.median(times_s[-_TIMED_RUNS:])
         return self.usual_s
 
-    def memory_apart(self) -> int:
-        """The bytes that the model takes in a process of its own; 0: it has none."""
+    def taken(self, before: InUse) -> int:
+        """The bytes of memory that it takes, if this process has taken nothing else since then."""
         described = None if self._is_remote else self._backend.describe()
-        return 0 if described is None else described.memory
+        if described is None:
+            return in_use().grown_since(before)
+        return in_use().grown_since(before, described.activations) + described.elsewhere
 
     def time_runs(self, count: int) -> list[float]:
         """How long so many runs took [s], one after the other; BackendError where the model fails."""

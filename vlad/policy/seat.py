@@ -50,6 +50,8 @@ class Seat:
         """`settings` are those of the kernel; the others as for InferenceLoop and Fallback."""
         self.phase = ""
         """What is being done about a new bundle; empty: nothing."""
+        self.reading = ""
+        """The bundle that is being read in this process, which may hold the loop up; empty: none."""
         self.fallback: Fallback | None = None
         self.gone: Path | None = None
         """The bundle that gave way to the fallback for want of memory; None: none did."""
@@ -140,15 +142,17 @@ class Seat:
         if self.phase:
             raise BundleRefused([f"another bundle is being activated ({self.phase}); wait until it is done"])
         try:
-            self.phase = f"{folder.parent.name}/{folder.name}: loading"
+            name, armed = f"{folder.parent.name}/{folder.name}", self._armed()
+            self.phase, self.reading = f"{name}: loading", "" if armed else name
             settings, resident = self._settings, self.residents.take(folder)
             policy = await asyncio.to_thread(
-                open_beside, folder, self._robot, settings, self._clock, self._armed, resident
+                open_beside, folder, self._robot, settings, self._clock, armed, resident
             )
+            self.reading = ""
             self.phase = f"{policy.bundle}: shadowing"
             shadowed = await self._shadow(self._make_loop(policy))
         finally:
-            self.phase = ""
+            self.phase = self.reading = ""
         return shadowed
 
     @property

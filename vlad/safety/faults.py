@@ -470,6 +470,11 @@ _REFUSALS = (
         "Use `vladctl reset` first; it moves nothing.",
     ),
     Fault(
+        "bundle_reading", "A bundle is being read, which may make ticks late.",
+        CAUTION, REPORT, ITSELF,
+        "Wait until `vladctl model activate` is done; `vladctl status` (policy) says how far it is.",
+    ),
+    Fault(
         "moving", "The robot is not known to be at rest.",
         CAUTION, REPORT, ITSELF,
         "Wait until it stands still, and check the feedback signal.",

@@ -187,6 +187,8 @@ class Kernel:
         refused = [fault for fault in self._memory.latched() if fault.fault.reaction >= Reaction.STOP2]
         if self.mode is not Mode.DISARMED:
             refused.append(active(Finding("not_disarmed", "robot", f"the mode is {self.mode}"), now_ns))
+        if inputs.reading:
+            refused.append(active(Finding("bundle_reading", "policy", inputs.reading), now_ns))
         known = {(f.fault.id, f.subject) for f in refused}
         seen = self._parking.park(findings(self._view(inputs, armed=False)))
         found = (active(finding, now_ns) for finding in seen)

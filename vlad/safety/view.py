@@ -97,6 +97,8 @@ class Inputs:
     """Why the model or its server does not answer; empty: it does."""
     fallback: str = ""
     """Which policy drives in place of the other, and why; empty: none does."""
+    reading: str = ""
+    """The bundle that is being read, so that ticks may come late; empty: none."""
 
 
 class Watched:

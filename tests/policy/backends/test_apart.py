@@ -68,7 +68,7 @@ def test_it_answers_as_the_same_model_in_this_process_does(opened, model):
         described, own = opened.describe(), here.describe()
     assert (described.inputs, described.outputs) == (own.inputs, own.outputs)
     assert described.device == "cpu, in a process of its own"
-    assert 10e6 < described.memory < 1e9
+    assert 10e6 < described.elsewhere < 1e9
 
 
 def test_an_answer_stays_as_it_is_when_the_next_comes(opened):

@@ -121,14 +121,17 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What was loaded: the graph's inputs and outputs by name, what it runs on, and the bytes of memory that
-    it takes outside of this process.
+    """What was loaded: the graph's inputs and outputs by name, and what it runs on.
+
+    In bytes: `elsewhere`, the memory that it takes outside of this process, and `activations`, what the last
+    warm-up saw a run take at the most and give back; 0: nothing, or it keeps them.
     """
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     device: str
-    memory: int = 0
+    elsewhere: int = 0
+    activations: int = 0
 
 
 class Backend(Protocol):

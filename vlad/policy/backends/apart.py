@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from vlad.policy.backends import Backend, BackendError, Description, Model, Tensors, load_backend
+from vlad.policy.memory import InUse, in_use
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Apart:
         answer, _ = self._ask({"do": "describe"})
         described = _DESCRIPTION.validate_python(answer["description"])
         device = f"{described.device}, in a process of its own"
-        return replace(described, device=device, memory=answer["memory"])
+        return replace(described, device=device, elsewhere=answer["memory"], activations=0)
 
     def warm_up(self, inputs: Tensors) -> None:
         if self._process is None:
@@ -224,7 +225,8 @@ def _answer(question: Message, inputs: Tensors, backends: list[Backend]) -> tupl
         case "describe":
             described = backends[0].describe()
             assert described is not None  # only a server may not say it
-            memory = psutil.Process().memory_full_info().uss
+            taken = replace(in_use(), resident=psutil.Process().memory_full_info().uss)
+            memory = taken.grown_since(InUse(0, 0, 0), described.activations)
             return {"description": _DESCRIPTION.dump_python(described, mode="json"), "memory": memory}, _NONE
         case "warm_up":
             backends[0].warm_up(inputs)

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor
 from vlad.policy.backends import BackendError, Description, Model, Tensors, TensorSpec
 from vlad.policy.backends.torch_archive import Kind, check
 from vlad.policy.backends.torch_devices import device_of, devices_of, stages_of
+from vlad.policy.backends.torch_memory import most_in_use
 from vlad.policy.backends.torch_network import Network, load_program, load_script
 from vlad.policy.backends.torch_package import load_package
 
@@ -85,6 +87,8 @@ class TorchBackend:
     def warm_up(self, inputs: Tensors) -> None:
         for _ in range(_WARM_RUNS):
             self.run(inputs)
+        most = most_in_use(lambda: self.run(inputs))
+        self._description = replace(self._description, activations=most)
         if self._captures:
             self._captures = False
             try:
