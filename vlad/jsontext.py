@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
-_encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
+import pydantic_core
+from pydantic_core import PydanticSerializationError
 
 
 def to_json(value: Any) -> str:
     """`value` on one line. NaN and infinities become null, unknown types their text."""
     try:
-        return _encode(value)
-    except (TypeError, ValueError):
-        return _encode(_plain(value))
+        return pydantic_core.to_json(value, inf_nan_mode="null", fallback=_known).decode()
+    except (PydanticSerializationError, ValueError):  # half a character in a text, as in names of files
+        plain = json.loads(json.dumps(value, default=_plain), parse_constant=lambda name: None)
+        return json.dumps(plain, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return _plain(value.value)
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+    return pydantic_core.to_jsonable_python(value, fallback=_known)
+
+
+def _known(value: Any) -> Any:
+    """A list or a number in place of an array, text in place of all else."""
     tolist = getattr(value, "tolist", None)
-    return _plain(tolist()) if callable(tolist) else str(value)
+    return tolist() if callable(tolist) else str(value)
