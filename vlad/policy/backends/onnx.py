@@ -1,14 +1,16 @@
 """ONNX Runtime, with the providers that the settings name.
 
 The threads do not spin: a spinning one would burn the core that the safety tick and ingest need. Inputs are
-handed over without a copy, and outputs come to the host by themselves; binding both beforehand would save
-3 us a run on the CPU.
+bound once, without a copy: the arrays stay the same from run to run. Outputs come to the host by themselves.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from vlad.policy.backends import BackendError, Description, Model, Tensors, TensorSpec
@@ -75,6 +77,9 @@ class OnnxBackend:
                 f"there is no such device; install it, or take it out of policy.onnx.providers"
             )
         self._device = model.onnx.providers[0]
+        self._names = [node.name for node in self._session.get_inputs()]
+        self._bound: dict[str, NDArray[Any]] = {}
+        self._binding = self._session.io_binding()
 
     def describe(self) -> Description:
         session = self._session
@@ -89,13 +94,29 @@ class OnnxBackend:
 
     def run(self, inputs: Tensors) -> Tensors:
         try:
-            outputs = self._session.run(self._outputs, inputs)
+            self._bind(inputs)
+            self._session.run_with_iobinding(self._binding)
+            outputs = self._binding.copy_outputs_to_cpu()
         except _FAILURES as error:
             raise BackendError(f"{self._path}: ONNX Runtime failed: {error}") from error
         return {name: np.asarray(value) for name, value in zip(self._outputs, outputs, strict=True)}
 
     def close(self) -> None:
-        del self._session
+        self._bound.clear()
+        del self._binding, self._session
+
+    def _bind(self, inputs: Tensors) -> None:
+        """Let the session read these arrays, where it does not yet."""
+        if not self._bound:
+            for name in self._outputs:
+                self._binding.bind_output(name)
+        for name in self._names:
+            array = inputs.get(name)
+            if array is None:
+                raise BackendError(f"{self._path}: ONNX Runtime got no input {name!r}")
+            if array is not self._bound.get(name):
+                self._binding.bind_cpu_input(name, array)
+                self._bound[name] = array
 
 
 def load(model: Model) -> OnnxBackend:
