@@ -119,7 +119,7 @@ def reasons(folder, *encoders):
         ((WORDS, SIGHT | {"outputs": ["meaning"]}), "the outputs of encoders names meaning more than once"),
         ((WORDS, SIGHT | {"model": "none.onnx"}), "model of an encoder: 'none.onnx' is not listed"),
         ((WORDS, SIGHT | {"remembers": 0}), "remembers"),
-        ((WORDS, SIGHT | {"inputs": ["image", "tokens"]}), "vision.onnx: ONNX Runtime failed"),
+        ((WORDS, SIGHT | {"inputs": ["image", "tokens"]}), "takes image, and would get image, tokens"),
         ((WORDS,), "takes an input 'seen' that the manifest does not have"),
         (
             (WORDS, SIGHT, WORDS | {"model": "model.onnx", "outputs": ["actions"]}),

@@ -304,8 +304,11 @@ def test_the_backend_describes_the_graph_and_reports_a_failed_run(tmp_path):
     assert isinstance(graph, Description)
     assert graph.inputs["tokens"].dtype == "int64"
     assert graph.outputs["actions"].shape == (1, HORIZON, 2)
+    inputs = {"image": np.zeros((1, 3, 2, 2), np.float32), "scan": np.zeros((1, 4), np.float32)}
+    with pytest.raises(BackendError, match=r"model\.onnx: ONNX Runtime got no input 'tokens'"):
+        backend.run(inputs)
     with pytest.raises(BackendError, match=r"model\.onnx: ONNX Runtime failed"):
-        backend.run({"image": np.zeros((1, 3, 2, 2), np.float32)})
+        backend.run(inputs | {"tokens": np.zeros((1, 5), np.int64)})
     backend.close()
 
 

@@ -52,19 +52,25 @@ class Encoded:
     """A backend that is its encoders and the main model behind them; to others it is one model."""
 
     def __init__(self, main: Backend, encoders: Sequence[Encoder]) -> None:
-        """BackendError where an encoder gives what the main model does not take."""
+        """BackendError where one of them does not take what it gets from the others, or from the inputs."""
         self.encoders = tuple(encoders)
         self._main = main
         graph = _described(main, "the model")
         inner: dict[str, TensorSpec] = {}
         outer: dict[str, TensorSpec] = {}
+        unfit: list[str] = []
         for encoder in self.encoders:
             described = _described(encoder.backend, encoder.name)
+            if set(encoder.inputs) != set(described.inputs):
+                takes, gets = ", ".join(described.inputs), ", ".join(encoder.inputs)
+                unfit += [f"{encoder.name}: takes {takes}, and would get {gets}; correct [[encoders]]"]
             inner |= described.outputs
             outer |= described.inputs
         if strange := sorted(set(inner) - set(graph.inputs)):
             raise BackendError(f"the encoders give {', '.join(strange)}, which the model does not take; "
                                f"correct [[encoders]], or export the model again")  # fmt: skip
+        if unfit:
+            raise BackendError("\n".join(unfit))
         self._taken = [name for name in graph.inputs if name not in inner]
         """What the main model takes of the bundle's own inputs."""
         self._inputs = outer | {name: graph.inputs[name] for name in self._taken}
