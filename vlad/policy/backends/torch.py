@@ -103,8 +103,9 @@ class TorchBackend:
             torch.set_num_threads(self._threads)
             self._thread = threading.get_ident()
         try:
-            with torch.inference_mode(), self._precision():
-                results = self._call(self._tensors(inputs))
+            with torch.inference_mode():
+                with self._precision():
+                    results = self._call(self._tensors(inputs))
                 named = self._by_name([results] if isinstance(results, Tensor) else results)
                 return {name: _on_host(named[name]) for name in self._wanted}
         except _FAILURES as error:
