@@ -12,6 +12,7 @@ from torch import nn
 
 from tests.policy.bundles import make_bundle, manifest
 from tests.policy.torch_models import Tiny, make_torch_bundle
+from vlad.policy.backends.torch_memory import most_in_use
 from vlad.policy.bundle import write_manifest
 
 NUMBERS = 20_000_000
@@ -117,3 +118,13 @@ def test_parameters_and_activations_count_also_where_they_lie_in_memory_that_was
 def test_activations_over_the_budget_are_refused(tmp_path):
     refused = opened(make(tmp_path / "tiny" / "1", "torch"), budget_mb=75)["refused"]
     assert "and may take 75.0" in refused
+
+
+def test_what_torch_has_at_a_time_counts_once_and_what_it_gave_back_in_between_does_not(monkeypatch):
+    def run():
+        for _ in range(3):
+            torch.ones(1_000_000) + 1
+
+    assert 8e6 <= most_in_use(run) < 8.1e6
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert most_in_use(run) == 0

@@ -9,6 +9,7 @@ from collections.abc import Callable
 # Kineto, torch's profiler, writes lines to stderr that are meant for its makers. It reads this once.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
+import torch
 from torch.autograd.profiler import profile
 from torch.profiler import kineto_available
 
@@ -18,8 +19,12 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def most_in_use(run: Callable[[], object]) -> int:
-    """The most bytes that `run`, once, has allocated in this thread at a time; 0: this torch cannot tell."""
-    if not kineto_available():
+    """The most bytes that `run`, once, has allocated in this thread at a time; 0: this torch cannot tell.
+
+    Nor is it asked where CUDA is in use, whose own profiler it would start: a GPU's memory stays with torch,
+    and is seen when the run is over.
+    """
+    if torch.cuda.is_initialized() or not kineto_available():  # type: ignore[no-untyped-call]
         run()
         return 0
     with _ONE_AT_A_TIME, profile(use_cpu=True, profile_memory=True) as measured:
