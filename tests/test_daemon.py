@@ -142,7 +142,7 @@ def test_a_camera_that_stops_leads_to_a_stop_with_its_reason_in_the_event_log(mo
     await_command(moving, CommandMode.HOLD, CommandMode.STOP1, CommandMode.STOP0)
     status = await_status(moving, lambda status: status["mode"] in ("stopping", "stopped"))
     stale = [fault for fault in status["faults"] if fault["subject"] == "camera"]
-    assert stale
+    assert stale, [event["text"] for event in moving.call("events", limit=20)]
     assert stale[0]["hint"]
     events = await_events(moving, lambda event: "camera" in event["text"])
     assert events

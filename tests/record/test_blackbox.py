@@ -97,7 +97,7 @@ def test_a_stop_leaves_a_recording_of_everything_around_it(moving: Rig) -> None:
     for topic in ("camera", "joints", "laser", "vlad/tick", "vlad/command"):
         assert span_s(rows, topic) > 3, topic
     modes = [mode for mode, _ in groupby(row["mode"] for row in rows["vlad/tick"])]
-    assert modes[-2:] == ["stopping", "disarmed"]
+    assert modes[-2:] == ["stopping", "disarmed"], [row["message"] for row in rows["vlad/events"]]
     assert {row["mode"] for row in rows["vlad/command"]} >= {"run", "hold"}
     assert any("disarm" in row["message"] for row in rows["vlad/events"])
     assert len(rows["joints"]) > 200
