@@ -171,7 +171,7 @@ def test_a_backup_camera_takes_over_and_the_policy_goes_on():
             assert "signal_replaced" in [fault["id"] for fault in status["faults"]]
             inferred = status["policy"]["inferences"]
             status = await_status(made, lambda status: status["policy"]["inferences"] > inferred + 30)
-            assert status["mode"] == "active"
+            assert status["mode"] == "active", status["faults"]
             assert await_status(made, lambda status: status["computer"])["computer"]["memory"] > 0
         assert not [event for event in made.call("events", limit=100) if "stopping" in event["text"]]
 

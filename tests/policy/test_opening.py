@@ -15,7 +15,7 @@ from tests.policy.torch_models import Tiny, make_torch_bundle
 from vlad.policy.backends.torch_memory import most_in_use
 from vlad.policy.bundle import write_manifest
 
-NUMBERS = 6_000_000
+NUMBERS = 1_500_000
 LARGE_MB = NUMBERS * 4 / 1e6
 """What the largest tensor in between takes."""
 
@@ -37,14 +37,14 @@ for budget_mb in (0, int(sys.argv[2])):
         {"robot": {"limits": "none.toml"}, "signals": SIGNALS, "policy": {"memory_mb": budget_mb}}
     )
     try:
-        policy = open_policy(bundle, settings, SystemClock(), apart=sys.argv[3] == "apart")
+        policy = open_policy(bundle, settings, SystemClock())
     except BundleRefused as refused:
         print(json.dumps({"refused": str(refused)}))
     else:
         print(json.dumps({"memory_mb": policy.memory_mb}))
         policy.close()
         del policy
-    np.ones(300_000_000, np.uint8)
+    np.ones(100_000_000, np.uint8)
 """
 
 
@@ -97,27 +97,24 @@ def make(folder, kind):
     return folder
 
 
-def opened(folder, budget_mb=0, where="here"):
+def opened(folder, budget_mb=0):
     """What became of it when it was opened again, in a process that keeps memory that was freed."""
-    words = [sys.executable, "-c", OPEN, str(folder), str(budget_mb), where]
+    words = [sys.executable, "-c", OPEN, str(folder), str(budget_mb)]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
     return json.loads(done.stdout.splitlines()[1])
 
 
-@pytest.mark.parametrize(
-    ("kind", "where"),
-    [("onnx", "here"), ("openvino", "here"), ("torch", "here"), ("torch", "apart"), ("parameters", "here")],
-)
+@pytest.mark.parametrize("kind", ["onnx", "openvino", "torch", "parameters"])
 def test_parameters_and_activations_count_also_where_they_lie_in_memory_that_was_in_use_before(
-    tmp_path, kind, where
+    tmp_path, kind
 ):
-    takes_mb = opened(make(tmp_path / "tiny" / "1", kind), where=where)["memory_mb"]
+    takes_mb = opened(make(tmp_path / "tiny" / "1", kind))["memory_mb"]
     assert LARGE_MB <= takes_mb < 20 * LARGE_MB
 
 
 def test_activations_over_the_budget_are_refused(tmp_path):
-    refused = opened(make(tmp_path / "tiny" / "1", "torch"), budget_mb=22)["refused"]
-    assert "and may take 22.0" in refused
+    refused = opened(make(tmp_path / "tiny" / "1", "torch"), budget_mb=5)["refused"]
+    assert "and may take 5.0" in refused
 
 
 def test_what_torch_has_at_a_time_counts_once_and_what_it_gave_back_in_between_does_not(monkeypatch):
