@@ -190,7 +190,8 @@ def test_an_estop_message_stops_the_motors_and_stays(moving):
     with SensorPublisher(moving.sensors, "estop", "estop") as button:
         connected_s = time.monotonic() + 0.3
         while time.monotonic() < connected_s:
-            assert moving.motor.receive(timeout_s=0.02).mode is CommandMode.RUN
+            mode = moving.motor.receive(timeout_s=0.02).mode
+            assert mode is CommandMode.RUN, [event["text"] for event in moving.call("events", limit=20)]
         button.publish(EStop(True))
         await_command(moving, CommandMode.STOP0, CommandMode.STOP1)
         assert moving.call("status")["mode"] == "estop"
