@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -14,6 +15,16 @@ from tools.benchmarks.torch_policy import write_torch_policy
 from vlad.driver import CommandReceiver
 from vlad.messages import CommandMode
 
+NOTE_THREADS = """
+import os, threading
+start, notes_file = threading.Thread.start, os.environ.get("NOTE_THREADS", os.devnull)
+def noted(thread):
+    at_work = " by the loop" if threading.current_thread() is threading.main_thread() else ""
+    with open(notes_file, "a") as notes:
+        notes.write(f"{thread.name}{at_work}\\n")
+    start(thread)
+threading.Thread.start = noted
+"""
 SLOW, FAST = (0.05, 0.0), (0.1, 0.0)
 CATCHING_UP = 0.75 * (FAST[0] - SLOW[0])
 """What `blend` adds at most, to make up for the way that the robot went while a chunk was made."""
@@ -56,6 +67,32 @@ def await_speed(made, speed, least=0.0):
         if command.values[0] == pytest.approx(speed, rel=1e-3):
             return
         assert least - 1e-3 <= command.values[0] <= FAST[0] + 1e-3
+
+
+def test_once_it_is_ready_its_loop_starts_no_thread(tmp_path, monkeypatch):
+    """To start one is to wait until it runs, and that takes long where the CPUs are busy."""
+    (tmp_path / "sitecustomize.py").write_text(NOTE_THREADS)
+    started = tmp_path / "started"
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("NOTE_THREADS", str(started))
+    with rig(CAMERA, realtime=UNLOCKED) as made:
+        made.policy["bundle"] = str(write_version(made, "1", SLOW))
+        write_version(made, "2", FAST)
+        made.start_daemon("vlad", "--config", made.write_settings())
+        monkeypatch.delenv("NOTE_THREADS")
+        ready = len(started.read_text().splitlines())
+        made.feed(FEED)
+        with CommandReceiver(made.commands) as made.motor:
+            made.arm()
+            await_command(made, CommandMode.RUN)
+            assert made.call("activate", name="bench", version="2")["ok"]
+            assert made.call("rollback")["ok"]
+            looks = ["events", "models", "recordings", "maintenance", "status", "metrics", "reload"]
+            with ThreadPoolExecutor(len(looks)) as operators:
+                list(operators.map(made.call, looks))
+        lines = started.read_text().splitlines()
+    assert any(line.endswith(" the loop") for line in lines[:ready])
+    assert [line for line in lines[ready:] if line.endswith(" the loop")] == []
 
 
 def test_another_bundle_takes_over_while_the_robot_moves_and_goes_back(driving):

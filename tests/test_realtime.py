@@ -4,9 +4,10 @@ import gc
 import json
 import subprocess
 import sys
+import threading
 import uuid
 
-from vlad.realtime import Collector, Wakefulness, _heaps
+from vlad.realtime import Collector, Wakefulness, _heaps, start_threads
 
 ASK = """
 import json, os, sys
@@ -202,3 +203,12 @@ def test_a_device_that_may_not_be_opened_is_refused_with_the_remedy(tmp_path):
 
 def test_latency_minus_one_leaves_the_cpus_alone(tmp_path):
     assert Wakefulness(-1, tmp_path / "none").state == "off"
+
+
+def test_all_threads_of_a_pool_run_before_there_is_work():
+    before = threading.active_count()
+    with start_threads(3, "test") as pool:
+        assert threading.active_count() == before + 3
+        at_once = threading.Barrier(3)
+        assert sorted(pool.map(lambda number: (at_once.wait(10), number)[1], range(3))) == [0, 1, 2]
+        assert threading.active_count() == before + 3

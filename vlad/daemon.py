@@ -65,6 +65,8 @@ log = logging.getLogger(__name__)
 _CONFIRM_S = 1.0
 _SETTLED = (*AT_REST, Mode.ESTOP)
 _PATIENCE_S = 60.0
+_HELPERS = 6
+"""Threads for what the loop must not wait for: to read a bundle takes one for minutes, all else is short."""
 _RETRY_S = 0.5
 """A policy that failed, or whose server is lost, is tried out again at least this often."""
 
@@ -140,6 +142,7 @@ class Daemon:
         self.wakefulness = realtime.Wakefulness(self.settings.realtime.wakeup_latency_us)
         closing.callback(self.wakefulness.close)
         self.realtime = {**realtime.apply(self.settings.realtime), "wakeup": self.wakefulness.state}
+        asyncio.get_running_loop().set_default_executor(realtime.start_threads(_HELPERS, "helper"))
         self.events = EventLog(paths.state_dir / "vlad.db", self.clock, tell=log_event)
         closing.push_async_callback(asyncio.to_thread, self.events.close)
         self.journal = Journal(self.events, self.clock)

@@ -296,6 +296,28 @@ async def test_it_is_told_while_a_bundle_is_read_in_this_process_and_no_longer(
     assert rig.seat.reading == ""
 
 
+async def test_an_activation_that_is_cancelled_lasts_until_the_bundle_is_read(seat, tmp_path, monkeypatch):
+    rig = seat()
+    rig.sit(bundle(tmp_path, "1", 0.25))
+    reading, go_on, closed = threading.Event(), threading.Event(), []
+    real_warm_up, real_close = Policy.warm_up, Policy.close
+    monkeypatch.setattr(
+        Policy, "warm_up", lambda *args: (reading.set(), go_on.wait(), real_warm_up(*args))[-1]
+    )
+    monkeypatch.setattr(Policy, "close", lambda policy: (closed.append(policy), real_close(policy))[-1])
+    activation = asyncio.create_task(rig.seat.activate(bundle(tmp_path, "2", 0.5)))
+    await asyncio.to_thread(reading.wait)
+    activation.cancel()
+    await asyncio.wait([activation], timeout=0.05)
+    assert rig.seat.reading == "tiny/2"
+    assert rig.seat.phase
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await activation
+    assert rig.seat.reading == rig.seat.phase == ""
+    assert [policy.bundle.version for policy in closed] == ["2"]
+
+
 async def test_what_a_model_takes_in_its_own_process_counts(seat, tmp_path):
     rig = seat(memory_mb=40)
     rig.sit(bundle(tmp_path, "1", 0.25))

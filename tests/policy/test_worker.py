@@ -11,6 +11,7 @@ from vlad.clock import FakeClock, SystemClock
 from vlad.messages import Image, Instruction, LaserScan
 from vlad.policy.backends import BackendError, Model, load_backend
 from vlad.policy.bundle import load_bundle
+from vlad.policy.model_thread import ModelThread
 from vlad.policy.policy import Policy
 from vlad.policy.worker import InferenceLoop
 from vlad.policy_settings import PolicySettings
@@ -65,8 +66,9 @@ class Rig:
         self.sources, self.estimates = {}, {}
         standing_in = (self.sources, self.estimates)
         self.loop = InferenceLoop(
-            self.policy, self.latest, self.chunks, clock, settings, self.came.set, *standing_in, never
-        )
+            ModelThread(self.policy), self.latest, self.chunks, clock, settings, self.came.set, *standing_in,
+            never,
+        )  # fmt: skip
         self.task = asyncio.create_task(self.loop.run())
 
     def put(self, made):
@@ -393,7 +395,7 @@ async def test_closing_ends_the_thread_and_closes_the_backend(rig):
 
 
 async def test_a_hanging_model_does_not_hold_up_closing(rig, caplog, monkeypatch):
-    monkeypatch.setattr("vlad.policy.worker._CLOSE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("vlad.policy.model_thread._CLOSE_TIMEOUT_S", 0.05)
     rig = await rig()
     rig.backend.go.clear()
     rig.put_states()
@@ -413,7 +415,7 @@ async def test_a_policy_that_is_released_stays_open_for_another_loop(rig):
 
 
 async def test_a_policy_whose_model_hangs_is_not_released_and_closed_once_it_returns(rig, monkeypatch):
-    monkeypatch.setattr("vlad.policy.worker._CLOSE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("vlad.policy.model_thread._CLOSE_TIMEOUT_S", 0.05)
     rig = await rig()
     rig.backend.go.clear()
     rig.put_states()

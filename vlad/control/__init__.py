@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from vlad import realtime
 from vlad.config import Settings
 from vlad.control.peer import identify, read_peer
 from vlad.control.session import LONGEST_LINE, Error, Row, Session, integer, listen, parse
@@ -138,7 +139,7 @@ class Control:
 
     async def run(self) -> None:
         """Serve. OSError where the socket cannot be made."""
-        self._executor = ThreadPoolExecutor(2, "control")
+        self._executor: ThreadPoolExecutor = await asyncio.to_thread(realtime.start_threads, 2, "control")
         try:
             await self._listen_and_serve()
         finally:

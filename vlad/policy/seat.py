@@ -18,6 +18,7 @@ from vlad.messages import Chunk, Sample
 from vlad.policy.backends import REMOTE
 from vlad.policy.bundle import BundleRefused
 from vlad.policy.fallback import Fallback, Outlet, Tell
+from vlad.policy.model_thread import ModelThread
 from vlad.policy.opening import open_beside
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Ahead
@@ -91,7 +92,7 @@ class Seat:
 
     def stand_by(self, policy: Policy) -> None:
         """Let this policy drive whenever the one that shall drive is lost; before `take`."""
-        loop, outlet, settings = self._make_loop(policy), self._outlet, self._settings.policy
+        loop, outlet, settings = self._make_loop(ModelThread(policy)), self._outlet, self._settings.policy
         self.fallback = Fallback(loop, outlet, settings, self._make_admission, self._clock, self._tell)
 
     def renew(self, settings: Settings, robot: Robot) -> None:
@@ -104,7 +105,7 @@ class Seat:
 
     def take(self, policy: Policy) -> None:
         """Let this policy drive from the start."""
-        loop = self._make_loop(policy)
+        loop = self._make_loop(ModelThread(policy))
         loop.deliver(self._outlet.chunks, self._outlet.on_chunk)
         self._sit(loop)
 
@@ -145,12 +146,13 @@ class Seat:
             name, armed = f"{folder.parent.name}/{folder.name}", self._armed()
             self.phase, self.reading = f"{name}: loading", "" if armed else name
             settings, resident = self._settings, self.residents.take(folder)
-            policy = await asyncio.to_thread(
-                open_beside, folder, self._robot, settings, self._clock, armed, resident
+            robot, clock = self._robot, self._clock
+            worker = await _finish(
+                lambda: ModelThread(open_beside(folder, robot, settings, clock, armed, resident))
             )
             self.reading = ""
-            self.phase = f"{policy.bundle}: shadowing"
-            shadowed = await self._shadow(self._make_loop(policy))
+            self.phase = f"{worker.policy.bundle}: shadowing"
+            shadowed = await self._shadow(self._make_loop(worker))
         finally:
             self.phase = self.reading = ""
         return shadowed
@@ -273,10 +275,10 @@ class Seat:
     def _make_admission(self) -> Admission:
         return Admission(Rules(self._robot, self._settings))
 
-    def _make_loop(self, policy: Policy) -> InferenceLoop:
+    def _make_loop(self, worker: ModelThread) -> InferenceLoop:
         """A loop whose chunks nobody sees yet."""
         return InferenceLoop(
-            policy, self._latest, Latest(), self._clock, self._settings.policy, lambda: None,
+            worker, self._latest, Latest(), self._clock, self._settings.policy, lambda: None,
             self._sources.topics, self._sources.estimates, self._ahead,
         )  # fmt: skip
 
@@ -286,6 +288,18 @@ class Seat:
         loop.tell_lost(self._lost)
         self._primary, self.gone = loop, None
         self._taken.set()
+
+
+async def _finish(opening: Callable[[], ModelThread]) -> ModelThread:
+    """Open it in a thread. That cannot be broken off: who is cancelled waits for its end, and closes it."""
+    opened = asyncio.create_task(asyncio.to_thread(opening))
+    try:
+        return await asyncio.shield(opened)
+    except asyncio.CancelledError:
+        await asyncio.wait([opened])
+        if opened.exception() is None:
+            await asyncio.to_thread(opened.result().close)
+        raise
 
 
 def _close(policies: Iterable[Policy]) -> None:

@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 _REMEMBERED = 1_000
 _RATE_WINDOW_NS = 2 * NS_PER_S
-_CLOSE_TIMEOUT_S = 1.0
 _LOG_EVERY_NS = NS_PER_S
 
 _Samples: TypeAlias = dict[str, Sample]
@@ -47,7 +46,7 @@ class InferenceLoop:
 
     def __init__(
         self,
-        policy: Policy,
+        worker: ModelThread,
         latest: Mapping[str, Latest[Sample]],
         chunks: Latest[Chunk],
         clock: Clock,
@@ -57,7 +56,8 @@ class InferenceLoop:
         estimates: Mapping[str, Sample],
         ahead: Ahead,
     ) -> None:
-        """`latest` has the newest sample of each signal; `on_chunk` is called when `chunks` got a new one.
+        """`worker` is this loop's own from now on. `latest` has the newest sample of each signal; `on_chunk`
+        is called when `chunks` got a new one.
 
         `sources` says for a signal that failed which one stands in for it, `estimates` what is believed
         where none can: both as the kernel has them at the moment. `ahead` tells what will be done until an
@@ -71,10 +71,11 @@ class InferenceLoop:
         self.bad_observations = 0
         self.error = ""
         """Why the newest frame gave no chunk; empty when it did."""
+        self.policy = policy = worker.policy
         self.lost = policy.lost
         """Why the model failed; empty once it was tried out and is well again."""
         self.latency_ns = Window(_REMEMBERED)
-        self.policy = policy
+        self._worker = worker
         self._latest = latest
         self._sources = sources
         self._estimates = estimates
@@ -97,7 +98,6 @@ class InferenceLoop:
         self._ended: asyncio.Future[None] | None = None
         self._asleep = False
         self._on_lost: Callable[[], None] = lambda: None
-        self._worker = ModelThread(policy)
 
     def go_by(self, settings: PolicySettings) -> None:
         """Keep to the rate of these from now on."""
@@ -192,11 +192,11 @@ class InferenceLoop:
 
     def release(self) -> Policy | None:
         """End the thread, and leave the policy open for another loop; None: it hangs, and is left behind."""
-        return self.policy if self._worker.close(_CLOSE_TIMEOUT_S, keep=True) else None
+        return self.policy if self._worker.close(keep=True) else None
 
     def close(self) -> None:
         """End the thread and close the policy. A model that hangs is left behind."""
-        if not self._worker.close(_CLOSE_TIMEOUT_S):
+        if not self._worker.close():
             log.warning("%s: the model did not return; its thread is left behind", self.policy.bundle)
 
     def _source(self, topic: str) -> str:

@@ -33,6 +33,7 @@ from vlad.ctl.__main__ import main
 from vlad.messages import Image, Instruction, JointState
 from vlad.policy.backends.torch_devices import place
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
+from vlad.policy.model_thread import ModelThread
 from vlad.policy.policy import Policy
 from vlad.policy.prefix import Prefix
 from vlad.policy.worker import InferenceLoop
@@ -492,8 +493,9 @@ async def test_the_daemon_s_inference_loop_runs_it_in_its_own_thread(bundle):
     policy, chunks, came = open_policy(bundle(), threads=2), Latest(), asyncio.Event()
     policy.warm_up()
     latest = {topic: Latest() for topic in policy.topics}
+    worker = ModelThread(policy)
     loop = InferenceLoop(
-        policy, latest, chunks, SystemClock(), PolicySettings(), came.set, {}, {}, lambda *_: None
+        worker, latest, chunks, SystemClock(), PolicySettings(), came.set, {}, {}, lambda *_: None
     )
     running = asyncio.create_task(loop.run())
     await asyncio.sleep(0)
