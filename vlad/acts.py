@@ -1,4 +1,4 @@
-"""What an operator may ask of the daemon (`control.Actions`). The event log has each act, and who did it."""
+"""What an operator may ask of the daemon (`Actions`). The event log has each act, and who did it."""
 
 from __future__ import annotations
 

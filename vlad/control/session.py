@@ -77,6 +77,12 @@ class Session:
         asyncio.get_running_loop().call_later(_LINGER_S, self._writer.transport.abort)
 
 
+def log_error(task: asyncio.Task[None]) -> None:
+    """Done callback of what serves a client: an error ends that alone."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("control: serving a client failed", exc_info=error)
+
+
 def listen(path: Path) -> socket.socket:
     """A listening socket at `path` with its owner and mode set; nobody can connect before that."""
     if len(os.fsencode(path)) > 107:
