@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.fake_daemon import FakeActions, settings_for
-from vlad import control as control_module
 from vlad.control import Control
+from vlad.control import methods as methods_module
 from vlad.messages import Level
 
 Row = dict[str, Any]
@@ -101,7 +101,7 @@ async def test_nobody_else_may_act_in_anothers_name(
     async with serving(tmp_path, actions) as path, connected(path) as client:
         await client.ask("status")
         uid = os.geteuid()
-        monkeypatch.setattr(control_module.os, "geteuid", lambda: uid + 1)
+        monkeypatch.setattr(methods_module.os, "geteuid", lambda: uid + 1)
         await client.ask("estop", on_behalf="the Pope")
     assert "Pope" not in actions.done[0][1]
 
@@ -221,7 +221,7 @@ async def test_status_is_streamed_until_the_subscription_ends(tmp_path: Path, ac
 async def test_a_subscriber_that_does_not_read_is_dropped(
     tmp_path: Path, actions: FakeActions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_module, "_MOST_SKIPPED", 3)
+    monkeypatch.setattr(methods_module, "_MOST_SKIPPED", 3)
     actions.padding = "x" * 100_000
     async with serving(tmp_path, actions) as path:
         deaf = socket.socket(socket.AF_UNIX)
