@@ -302,7 +302,7 @@ async def test_an_activation_that_is_cancelled_lasts_until_the_bundle_is_read(se
     reading, go_on, closed = threading.Event(), threading.Event(), []
     real_warm_up, real_close = Policy.warm_up, Policy.close
     monkeypatch.setattr(
-        Policy, "warm_up", lambda *args: (reading.set(), go_on.wait(), real_warm_up(*args))[-1]
+        Policy, "warm_up", lambda *args: (reading.set(), go_on.wait(10), real_warm_up(*args))[-1]
     )
     monkeypatch.setattr(Policy, "close", lambda policy: (closed.append(policy), real_close(policy))[-1])
     activation = asyncio.create_task(rig.seat.activate(bundle(tmp_path, "2", 0.5)))
