@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
@@ -93,6 +94,24 @@ def test_once_it_is_ready_its_loop_starts_no_thread(tmp_path, monkeypatch):
         lines = started.read_text().splitlines()
     assert any(line.endswith(" the loop") for line in lines[:ready])
     assert [line for line in lines[ready:] if line.endswith(" the loop")] == []
+
+
+def nice_of_threads(status):
+    """By thread number."""
+    return {int(entry.name): os.getpriority(os.PRIO_PROCESS, int(entry.name))
+            for entry in Path(f"/proc/{status['pid']}/task").iterdir()}  # fmt: skip
+
+
+def test_the_thread_of_a_new_bundle_is_favoured_like_those_that_were_there(driving):
+    """One that holds Python's lock and gets no CPU would keep the safety tick waiting."""
+    status = driving.call("status")
+    before = nice_of_threads(status)
+    assert driving.call("activate", name="bench", version="2")["ok"]
+    new = [nice for thread, nice in nice_of_threads(status).items() if thread not in before]
+    favoured = status["realtime"]["threads"] == "applied"
+    assert favoured == (status["realtime"]["fifo"] == "applied")
+    assert (-10 in before.values()) == favoured
+    assert set(new) == {-10 if favoured else 0}
 
 
 def test_another_bundle_takes_over_while_the_robot_moves_and_goes_back(driving):

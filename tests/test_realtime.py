@@ -1,13 +1,15 @@
 """What is asked of the kernel is reported as applied, off, or refused with the reason and the remedy."""
 
+import errno
 import gc
 import json
+import os
 import subprocess
 import sys
 import threading
 import uuid
 
-from vlad.realtime import Collector, Wakefulness, _heaps, start_threads
+from vlad.realtime import Collector, Wakefulness, _heaps, favour_threads, start_threads
 
 ASK = """
 import json, os, sys
@@ -212,3 +214,53 @@ def test_all_threads_of_a_pool_run_before_there_is_work():
         at_once = threading.Barrier(3)
         assert sorted(pool.map(lambda number: (at_once.wait(10), number)[1], range(3))) == [0, 1, 2]
         assert threading.active_count() == before + 3
+
+
+FAVOURED = """
+import json, os, subprocess, sys, threading
+from vlad import realtime
+def nice():
+    return os.getpriority(os.PRIO_PROCESS, 0)
+def look():
+    child = [sys.executable, "-c", "import os; print(os.getpriority(os.PRIO_PROCESS, 0))"]
+    started = []
+    inner = threading.Thread(target=lambda: started.append(nice()))
+    inner.start()
+    inner.join()
+    return [nice(), *started, int(subprocess.run(child, capture_output=True, check=True).stdout)]
+fifo = realtime.fifo(int(sys.argv[1]))
+with realtime.start_threads(1, "test") as pool:
+    said = [realtime.favour_threads(), realtime.favour_threads()]
+    found = pool.submit(look).result()
+print(json.dumps({"fifo": fifo, "said": said, "thread, and its own": found, "loop": nice()}))
+"""
+
+
+def favoured(priority):
+    words = [sys.executable, "-c", FAVOURED, str(priority)]
+    return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+
+def test_threads_beside_a_real_time_loop_are_favoured_and_what_they_start_is_not():
+    found = favoured(1)
+    favour = found["fifo"] == "applied"
+    assert found["said"] == ["applied" if favour else "off"] * 2
+    assert found["thread, and its own"] == [-10 if favour else 0, 0, 0]
+    assert found["loop"] == 0
+
+
+def test_threads_beside_an_ordinary_loop_stay_ordinary():
+    found = favoured(0)
+    assert (found["said"], found["thread, and its own"]) == (["off", "off"], [0, 0, 0])
+
+
+def test_who_may_have_real_time_but_no_better_nice_is_told_how_to_get_it(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _: os.SCHED_FIFO | os.SCHED_RESET_ON_FORK)
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *_: None)
+    monkeypatch.setattr(os, "setpriority", refuse)
+    with start_threads(1, "test"):
+        said = favour_threads()
+    assert said == "refused: Permission denied; give the service CAP_SYS_NICE or LimitNICE=-10"

@@ -49,7 +49,7 @@ class RealtimeSettings(Section):
 
     tick_hz: Annotated[int, Field(ge=20, le=1000, strict=True)] = 100
     fifo_priority: Annotated[int, Field(ge=0, le=99, strict=True)] = 50
-    """SCHED_FIFO priority of the loop thread; 0 leaves the ordinary scheduler."""
+    """SCHED_FIFO priority of the loop thread; the others have nice -10 then. 0: the ordinary scheduler."""
     lock_memory: StrictBool = True
     cpus: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = ()
     """CPUs the daemon may run on; empty: all."""

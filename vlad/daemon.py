@@ -292,6 +292,7 @@ class Daemon:
         """READY once the safety tick runs and an operator can connect."""
         await self._ticking.wait()
         await self.control.listening.wait()
+        self.realtime["threads"] = realtime.favour_threads()
         self.notifier.ready(f"{self.robot.name}: {self.kernel.mode.value}")
 
     async def _run_watchdog(self) -> None:

@@ -27,6 +27,7 @@ _MADV_COLLAPSE = 25
 _HUGE_BYTES = 2 << 20
 _LARGEST_HEAP_BYTES = 64 << 20
 """Larger ones are reserved rather than used, and filling their gaps would cost memory."""
+_FAVOURED = -10
 _YOUNG_EVERY_TICKS = 50
 _NO_LIMIT_US = 2_000_000_000
 """PM_QOS_CPU_LATENCY_DEFAULT_VALUE."""
@@ -54,6 +55,31 @@ def fifo(priority: int) -> str:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
     except OSError as error:
         return f"refused: {error.strerror}; give the service CAP_SYS_NICE or LimitRTPRIO={priority}"
+    return "applied"
+
+
+def favour_threads() -> str:
+    """Where the main thread has SCHED_FIFO, let the others have the CPU before those of other processes.
+
+    Python's lock knows no priorities: a thread that holds it and gets no CPU keeps the safety tick waiting.
+    With four loops in other processes on two CPUs, and inference flat out, the tick's 99th percentile was 3
+    to 8 ms late, and 0.4 ms with this. At -20 camera drivers lost frames to inference on all CPUs; at -10
+    they lost none. What such a thread starts is ordinary again. Returns applied, off, or refused and why.
+    """
+    if os.sched_getscheduler(os.getpid()) & ~os.SCHED_RESET_ON_FORK != os.SCHED_FIFO:
+        return "off"
+    for thread in threading.enumerate():
+        if thread.native_id in (None, os.getpid()):
+            continue
+        try:
+            os.sched_setscheduler(
+                thread.native_id, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0)
+            )
+            os.setpriority(os.PRIO_PROCESS, thread.native_id, _FAVOURED)
+        except ProcessLookupError:
+            continue  # it ended meanwhile
+        except OSError as error:
+            return f"refused: {error.strerror}; give the service CAP_SYS_NICE or LimitNICE={_FAVOURED}"
     return "applied"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tools.benchmarks.__main__ import names
 from tools.benchmarks.report import at_least, at_most, percentiles
+from tools.benchmarks.stalls import missed_alone
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = {
@@ -63,3 +64,23 @@ def test_percentiles_of_nothing_are_an_error_and_not_a_number():
     assert percentiles(np.arange(101), "ms")["p99_ms"] == 99
     with pytest.raises(ValueError, match="nothing"):
         percentiles([], "ms")
+
+
+def turns(*each_ms):
+    """When each ran, and how late [ms], as the notes have it."""
+    return tuple(np.array(row, np.int64).reshape(-1) * 1_000_000 for row in np.reshape(each_ms, (-1, 2)).T)
+
+
+@pytest.mark.parametrize(
+    ("tick", "loops", "missed"),
+    [
+        ((1000, 25), [turns((990, 1)), turns()], 2),
+        ((1000, 9), [turns(), turns()], 0),
+        ((1000, 25), [turns((990, 1)), turns((1001, 24))], 0),
+        ((1000, 25), [turns((985, 8)), turns((1000, 7))], 1),
+        ((1000, 12), [turns((980, 30)), turns((1030, 30))], 1),
+        ((1000, 25), [turns((1010, 40)), turns()], 0),
+    ],
+)
+def test_a_missed_tick_counts_less_the_longest_time_that_a_cpu_stood_still(tick, loops, missed):
+    assert missed_alone(turns((500, 0), tick), loops) == missed

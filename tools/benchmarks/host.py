@@ -1,8 +1,8 @@
 """The real daemon in a process, with a notebook: what the benchmarks need to know and no operator asks.
 
 `python -m tools.benchmarks.host SETTINGS NOTES --pace ticker|sleep|call_at`: runs until SIGTERM, then
-writes NOTES (npz): `late_ns` of every tick, `stamp_ns` and `received_ns` of every camera frame, and of every
-chunk the frame's stamp `chunk_ns` and the model's own run `model_ns`.
+writes NOTES (npz): `ran_ns` and `late_ns` of every tick, `stamp_ns` and `received_ns` of every camera frame,
+and of every chunk the frame's stamp `chunk_ns` and the model's own run `model_ns`.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class NotingDaemon(Daemon):
     def __init__(self, settings: Settings, robot: Robot, clock: Clock, pace: str) -> None:
         super().__init__(settings, robot, clock, lambda: (settings, robot), DEFAULT_SETTINGS)
         self._pace = pace
+        self.ran_ns = array("q")
         self.late_ns = array("q")
         self.frames = array("q")
         self.chunks = array("q")
@@ -87,6 +88,7 @@ class NotingDaemon(Daemon):
         async def noting_wait() -> Tick:
             tick = await wait()
             if not tick.early:
+                self.ran_ns.append(self.clock.now_ns())
                 self.late_ns.append(tick.late_ns)
             return tick
 
@@ -109,6 +111,7 @@ class NotingDaemon(Daemon):
         chunks = np.array(self.chunks, np.int64).reshape(-1, 2)
         np.savez(
             path,
+            ran_ns=np.array(self.ran_ns, np.int64),
             late_ns=np.array(self.late_ns, np.int64),
             stamp_ns=frames[:, 0],
             received_ns=frames[:, 1],

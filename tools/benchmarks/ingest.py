@@ -2,7 +2,7 @@
 copies.
 
 Its model, on the first camera, does next to nothing: it is there so that the robot moves. A loop that does
-nothing runs beside it (`bare`): what that is late by is the machine's doing.
+nothing runs on each CPU beside it (`bare`): what that is late by is the machine's doing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import time
 import numpy as np
 import zmq
 
-from tools.benchmarks.report import Report, at_most, machine, percentiles
+from tools.benchmarks.report import Report, at_most, machine
 from tools.benchmarks.rig import rig, write_policy
+from tools.benchmarks.stalls import Bare
 from vlad.driver import CommandReceiver
 from vlad.messages import Image
 from vlad.wire import decode_sample, encode_sample
@@ -50,8 +51,7 @@ def run(arguments: argparse.Namespace) -> Report:
         ready_s = bench.start_daemon("vlad", "--config", bench.write_settings())
         bench.feed(_CAMERAS)
         bench.feed(_SMALL)
-        bare_notes = bench.folder / "bare.npz"
-        bare = bench.start("tools.benchmarks.stalls", bare_notes)
+        bare = Bare(bench)
         with CommandReceiver(bench.commands):
             bench.arm()
             time.sleep(2)
@@ -60,8 +60,7 @@ def run(arguments: argparse.Namespace) -> Report:
             time.sleep(arguments.seconds)
             after = bench.call("status")
             used = (sum(bench.daemon.cpu_times()[:2]) - began_cpu) / (time.monotonic() - began_s)
-        bench.stop(bare)
-        bare_ms = np.load(bare_notes)["late_ns"][-int(arguments.seconds * 100) :] / 1e6
+        bare.stop()
     seconds = time.monotonic() - began_s
     received = {
         topic: round((row["received"] - before["signals"][topic]["received"]) / arguments.seconds, 1)
@@ -77,7 +76,7 @@ def run(arguments: argparse.Namespace) -> Report:
         "cpu_percent_of_one_core": round(100 * used, 1),
         "ticks": late,
         "late_p99_ms": after["tick"]["late_p99_ms"],
-        "bare": percentiles(bare_ms, "ms") | {"late_5ms": int((bare_ms > 5).sum())},
+        "bare": bare.report(),
         "payload_copies": _copies(),
     }
     conditions = {**machine(), "seconds": round(seconds, 1), "feed": _FEED, "ready_s": round(ready_s, 2)}

@@ -3,8 +3,8 @@
 The daemon itself runs, six times in turn: paced by its ticker with SCHED_FIFO and without, both without the
 black box and with it, and the same loop paced by asyncio.sleep and by uvloop's call_at. Load: four cameras of
 640x480 at 30 Hz, 1,000 joint messages/s and 100 scans/s from another process, and a model of about 20 ms that
-is run again as soon as it is done. Beside it runs a loop that does nothing, `bare`: what that one misses, the
-machine stood still for.
+is run again as soon as it is done. Loops that do nothing run beside it, `bare`: `missed_alone` is what is
+missed when the time is taken off for which a CPU stood still.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 
 from tools.benchmarks.report import Report, at_most, machine, percentiles
 from tools.benchmarks.rig import rig, write_policy
+from tools.benchmarks.stalls import Bare
 from vlad.driver import CommandReceiver
 
 _CAMERAS = [f"camera{number}:image:30:640x480" for number in range(4)]
 _FEED = [*_CAMERAS, "joints:joint_state:1000", "laser:laser_scan:100", "trigger:image:200:64x64"]
 _SIGNALS = {line.split(":")[0]: {"type": line.split(":")[1], "required": False} for line in _FEED}
-_PERIOD_NS = 10_000_000
 _PACES = (
     ("fifo", "ticker", 50, "off"),
     ("fifo_recording", "ticker", 50, "triggered"),
@@ -48,25 +48,25 @@ def _measure(pace: str, priority: int, record: str, seconds: float) -> dict[str,
         bench.start_daemon("tools.benchmarks.host", bench.write_settings(), notes, "--pace", pace)
         host = len(bench.processes) - 1
         bench.feed(_FEED)
-        bare_notes = bench.folder / "bare.npz"
-        bare = bench.start("tools.benchmarks.stalls", bare_notes)
+        bare = Bare(bench)
         time.sleep(2)
         with CommandReceiver(bench.commands):
             bench.arm()
             before = bench.call("status")
-            began_cpu, began_s = sum(bench.daemon.cpu_times()[:2]), time.monotonic()
+            began_cpu, began_ns = sum(bench.daemon.cpu_times()[:2]), time.monotonic_ns()
             time.sleep(seconds)
             after = bench.call("status")
-            used = (sum(bench.daemon.cpu_times()[:2]) - began_cpu) / (time.monotonic() - began_s)
-        bench.stop(bare)
+            used = (sum(bench.daemon.cpu_times()[:2]) - began_cpu) / (time.monotonic_ns() - began_ns) * 1e9
+        bare.stop()
         bench.stop(host)
         late_ns = np.load(notes)["late_ns"][-int(seconds * 100) :]
-        bare_ns = np.load(bare_notes)["late_ns"][-int(seconds * 100) :]
+        missed_alone = bare.missed_alone(notes, began_ns, began_ns + int(seconds * 1e9))
     return {
         "lateness": percentiles(late_ns / 1e6, "ms"),
-        "bare": percentiles(bare_ns / 1e6, "ms") | {"missed": int((bare_ns // _PERIOD_NS).sum())},
+        "bare": bare.report(),
         "ticks": after["tick"]["count"] - before["tick"]["count"],
         "missed": after["tick"]["missed"] - before["tick"]["missed"],
+        "missed_alone": missed_alone,
         "inferences_per_s": round(
             (after["policy"]["inferences"] - before["policy"]["inferences"]) / seconds, 1
         ),

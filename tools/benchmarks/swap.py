@@ -1,7 +1,8 @@
 """Another bundle takes the driver's seat again and again while the robot moves: missed ticks, and motion.
 
 None stays loaded when it has left the seat: each is read and warmed up each time.
-A loop that does nothing runs beside it (`bare`): what that is late by is the machine's doing.
+Loops that do nothing run beside it (`bare`): `missed_alone` is what is missed when the time is taken off for
+which a CPU stood still.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from tools.benchmarks.report import Report, Target, at_most, machine, percentiles
 from tools.benchmarks.rig import Rig, rig, write_policy
+from tools.benchmarks.stalls import Bare
 from vlad.driver import CommandReceiver
 from vlad.messages import CommandMode
 
@@ -118,18 +120,20 @@ def _measure(backend: str, swaps: int) -> tuple[dict[str, Any], int]:
             for number, twist in enumerate(_SPEEDS, start=1)
         ]
         bench.policy |= {"bundle": str(folders[0]), "resident_mb": 0}
-        bench.start_daemon("vlad", "--config", bench.write_settings())
+        notes = bench.folder / "notes.npz"
+        bench.start_daemon("tools.benchmarks.host", bench.write_settings(), notes)
+        host = len(bench.processes) - 1
         bench.feed(_FEED)
         with CommandReceiver(bench.commands) as motor, _listening(motor, motion):
             bench.arm()
             time.sleep(2)
-            bare_notes = bench.folder / "bare.npz"
-            bare = bench.start("tools.benchmarks.stalls", bare_notes)
-            before = bench.call("status")
+            bare = Bare(bench)
+            before, began_ns = bench.call("status"), time.monotonic_ns()
             times_s = _swap(bench, swaps)
-            after = bench.call("status")
-        bench.stop(bare)
-        bare_ms = np.load(bare_notes)["late_ns"] / 1e6
+            after, ended_ns = bench.call("status"), time.monotonic_ns()
+        bare.stop()
+        bench.stop(host)
+        missed_alone = bare.missed_alone(notes, began_ns, ended_ns)
     ticks = {
         key: after["tick"][key] - before["tick"][key] for key in ("count", "missed", "late_1ms", "late_5ms")
     }
@@ -138,7 +142,8 @@ def _measure(backend: str, swaps: int) -> tuple[dict[str, Any], int]:
         "activation": percentiles(np.array(times_s), "s"),
         "ticks": ticks,
         "late_p99_ms": after["tick"]["late_p99_ms"],
-        "bare": percentiles(bare_ms, "ms") | {"missed": int((bare_ms > 10).sum())},
+        "missed_alone": missed_alone,
+        "bare": bare.report(),
         "commands": len(motion.speeds),
         "stops": motion.stops,
         "mode": [before["mode"], after["mode"]],

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TypeVar
 
+from vlad import realtime
 from vlad.policy.policy import Policy
 
 _CLOSE_TIMEOUT_S = 1.0
@@ -24,6 +25,7 @@ class ModelThread:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
+        realtime.favour_threads()
 
     def submit(self, job: Callable[[], _T], done: Callable[[_T | BaseException], object]) -> None:
         """Do it; `done` is called in the worker's thread with what came of it, or the error."""
