@@ -720,8 +720,10 @@ def test_arming_waits_until_a_bundle_has_been_read_and_what_drives_already_is_no
     assert (rig.kernel.mode, refused(rig.kernel.arm(rig.sense()))) == ("active", set())
     rig.kernel.disarm("by test")
     rig.tick(200)
-    (refusal,) = rig.kernel.arm(rig.sense())
+    sensed = rig.sense()
+    (refusal,) = rig.kernel.arm(sensed)
     assert (refusal.fault.id, refusal.subject, refusal.detail) == ("bundle_reading", "policy", "tiny/2")
+    assert refusal.since_ns == sensed.now_ns
     rig.inputs = {}
     assert rig.kernel.arm(rig.sense()) == ()
 
