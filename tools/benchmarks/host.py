@@ -1,6 +1,6 @@
 """The real daemon in a process, with a notebook: what the benchmarks need to know and no operator asks.
 
-`python -m tools.benchmarks.host SETTINGS NOTES --pace ticker|sleep|call_at`: runs until SIGTERM, then
+`python -m tools.benchmarks.host SETTINGS NOTES [--pace ticker|sleep|call_at]`: runs until SIGTERM, then
 writes NOTES (npz): `ran_ns` and `late_ns` of every tick, `stamp_ns` and `received_ns` of every camera frame,
 and of every chunk the frame's stamp `chunk_ns` and the model's own run `model_ns`.
 """
@@ -17,6 +17,7 @@ from typing import cast
 import numpy as np
 import uvloop
 
+from vlad import realtime
 from vlad.clock import NS_PER_S, Clock, SystemClock, Tick, Ticker
 from vlad.config import Settings, load_settings
 from vlad.daemon import Daemon
@@ -125,7 +126,10 @@ def main() -> None:
     parser.add_argument("settings", type=Path)
     parser.add_argument("notes", type=Path)
     parser.add_argument("--pace", choices=("ticker", "sleep", "call_at"), default="ticker")
+    parser.add_argument("--ordinary-threads", action="store_true", help="none but the loop's is favoured")
     arguments = parser.parse_args()
+    if arguments.ordinary_threads:
+        realtime.favour_threads = lambda: "off"
     settings, robot = load_settings(arguments.settings)
 
     async def run() -> NotingDaemon:
