@@ -158,7 +158,7 @@ def test_its_stops_come_every_10_ms_under_a_sequence_of_their_own(rig):
 def test_the_daemon_may_come_first_and_may_be_started_anew(rig):
     rig.beat()
     rig.start()
-    rig.report("watching")
+    rig.hear_well()
     rig.fall_silent()
     rig.report("stopping")
     rig.seq, rig.mode = 0, Mode.DISARMED

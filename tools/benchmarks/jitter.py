@@ -1,12 +1,11 @@
 """How late the safety tick is, with inference and ingest running flat out; naive loops beside it.
 
 The daemon itself runs, eight times in turn: paced by its ticker with SCHED_FIFO and without, both without the
-black box and with it; with SCHED_FIFO where two loops of other processes want each CPU, as it is and with
-its other threads as ordinary as those; and the same loop paced by asyncio.sleep and by uvloop's
-call_at. Load: four cameras of
-640x480 at 30 Hz, 1,000 joint messages/s and 100 scans/s from another process, and a model of about 20 ms that
-is run again as soon as it is done. Loops that do nothing run beside it, `bare`: `missed_alone` is what is
-missed when the time is taken off for which a CPU stood still.
+black box and with it; with SCHED_FIFO where two loops of other processes want each CPU, as it is and with its
+other threads as ordinary as those; and the same loop paced by asyncio.sleep and by uvloop's call_at. Load:
+four cameras of 640x480 at 30 Hz, 1,000 joint messages/s and 100 scans/s from another process, and a model of
+about 20 ms that is run again as soon as it is done. Loops that do nothing run beside it, `bare`:
+`missed_alone` is what is missed when the time is taken off for which a CPU stood still.
 """
 
 from __future__ import annotations

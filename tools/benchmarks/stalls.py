@@ -34,7 +34,7 @@ _Turns = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 class Bare:
-    """These loops, beside the processes of a rig."""
+    """These loops, beside the processes of a rig; all of them run once it is made."""
 
     def __init__(self, bench: Rig) -> None:
         self._bench = bench
@@ -44,6 +44,10 @@ class Bare:
             for notes, cpu in zip(self._notes, sorted(os.sched_getaffinity(0)), strict=True)
         ]
         self._turns: list[_Turns] = []
+        while not all(notes.exists() for notes in self._notes):
+            if any(bench.processes[index].poll() is not None for index in self._running):
+                raise SystemExit((bench.folder / "tools.benchmarks.stalls.log").read_text())
+            time.sleep(0.02)
 
     def stop(self) -> None:
         for index in self._running:
@@ -88,6 +92,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, _end)
         os.sched_setaffinity(0, {cpu})
         realtime.fifo(_PRIORITY)
+        Path(notes).touch()
         due_ns = time.monotonic_ns()
         while True:
             due_ns = max(due_ns + _PERIOD_NS, time.monotonic_ns())
