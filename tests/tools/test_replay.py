@@ -42,6 +42,7 @@ class Listener:
         self._socket.subscribe(b"")
         self._socket.bind(self.endpoint)
         self._came: queue.Queue[Sample] = queue.Queue()
+        self._pictures = 0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
@@ -54,6 +55,18 @@ class Listener:
             found.setdefault(sample.topic, []).append(sample)
         return found
 
+    def player(self, dataset: Dataset) -> Player:
+        """Plays episode 27, each frame once the picture before it was read, however long that takes."""
+
+        def sleep(seconds: float) -> None:
+            pass_time(self.clock, seconds)
+            end_s = time.monotonic() + 10
+            while self._pictures < player.played and time.monotonic() < end_s:
+                time.sleep(0.001)
+
+        player = Player(dataset, dataset.episode(27), self.clock, sleep)
+        return player
+
     def close(self) -> None:
         self._closed.set()
         self._thread.join()
@@ -64,6 +77,7 @@ class Listener:
             if self._socket.poll(50):
                 frames = self._socket.recv_multipart()
                 self._came.put(decode_sample(frames, self.clock.now_ns(), self.clock.wall_ns()))
+                self._pictures += frames[0] == b"cam_high"
 
 
 @pytest.fixture
@@ -76,9 +90,7 @@ def listener(tmp_path: Path):
 @pytest.mark.parametrize("make", [make_v2, make_v3])
 def test_an_episode_comes_over_the_wire_frame_by_frame(tmp_path: Path, listener: Listener, make) -> None:
     dataset = Dataset(make(tmp_path / "data", JOINTS))
-    clock = listener.clock
-    player = Player(dataset, dataset.episode(27), clock, partial(pass_time, clock))
-    player.play(listener.endpoint, rate=1.0, loop=False)
+    listener.player(dataset).play(listener.endpoint, rate=1.0, loop=False)
     count = LENGTHS[27]
     found = listener.samples(until=count)
     state, action = motion(27, len(JOINTS))

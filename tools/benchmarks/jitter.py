@@ -76,13 +76,14 @@ def _measure(way: _Way, seconds: float) -> dict[str, Any]:
         time.sleep(2)
         with CommandReceiver(bench.commands):
             bench.arm()
-            for _ in range(way.busy * (os.cpu_count() or 1)):
-                bench.start("timeit", *_BUSY)
+            busy = [bench.start("timeit", *_BUSY) for _ in range(way.busy * (os.cpu_count() or 1))]
             before = bench.call("status")
             began_cpu, began_ns = sum(bench.daemon.cpu_times()[:2]), time.monotonic_ns()
             time.sleep(seconds)
             after = bench.call("status")
             used = (sum(bench.daemon.cpu_times()[:2]) - began_cpu) / (time.monotonic_ns() - began_ns) * 1e9
+        for index in busy:
+            bench.stop(index)
         bare.stop()
         bench.stop(host)
         late_ns = np.load(notes)["late_ns"][-int(seconds * 100) :]
