@@ -1,8 +1,8 @@
 """The real daemon in a process, with a notebook: what the benchmarks need to know and no operator asks.
 
-`python -m tools.benchmarks.host SETTINGS NOTES [--pace ticker|sleep|call_at]`: runs until SIGTERM, then
-writes NOTES (npz): `ran_ns` and `late_ns` of every tick, `stamp_ns` and `received_ns` of every camera frame,
-and of every chunk the frame's stamp `chunk_ns` and the model's own run `model_ns`.
+`python -m tools.benchmarks.host SETTINGS NOTES [--pace ticker|sleep|call_at] [--ordinary-threads]`: runs
+until SIGTERM, then writes NOTES (npz): `ran_ns` and `late_ns` of every tick, `stamp_ns` and `received_ns` of
+every camera frame, and of every chunk the frame's stamp `chunk_ns` and the model's own run `model_ns`.
 """
 
 from __future__ import annotations

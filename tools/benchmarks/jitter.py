@@ -16,11 +16,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tools.benchmarks.report import Report, at_most, machine, percentiles
 from tools.benchmarks.rig import rig, write_policy
-from tools.benchmarks.stalls import Bare
+from tools.benchmarks.stalls import Bare, ticks_within
 from vlad.driver import CommandReceiver
 
 _CAMERAS = [f"camera{number}:image:30:640x480" for number in range(4)]
@@ -80,14 +78,14 @@ def _measure(way: _Way, seconds: float) -> dict[str, Any]:
             before = bench.call("status")
             began_cpu, began_ns = sum(bench.daemon.cpu_times()[:2]), time.monotonic_ns()
             time.sleep(seconds)
-            after = bench.call("status")
-            used = (sum(bench.daemon.cpu_times()[:2]) - began_cpu) / (time.monotonic_ns() - began_ns) * 1e9
+            after, ended_ns = bench.call("status"), time.monotonic_ns()
+            used = (sum(bench.daemon.cpu_times()[:2]) - began_cpu) / (ended_ns - began_ns) * 1e9
         for index in busy:
             bench.stop(index)
         bare.stop()
         bench.stop(host)
-        late_ns = np.load(notes)["late_ns"][-int(seconds * 100) :]
-        missed_alone = bare.missed_alone(notes, began_ns, began_ns + int(seconds * 1e9))
+        _, late_ns = ticks_within(notes, began_ns, ended_ns)
+        missed_alone = bare.missed_alone(notes, began_ns, ended_ns)
     return {
         "lateness": percentiles(late_ns / 1e6, "ms"),
         "bare": bare.report(),

@@ -66,9 +66,14 @@ class Bare:
 
     def missed_alone(self, notes: Path, began_ns: int, ended_ns: int) -> int:
         """Ticks of this span that a host with these notes missed, and not because a CPU stood still."""
-        kept = np.load(notes)
-        within = (kept["ran_ns"] >= began_ns) & (kept["ran_ns"] <= ended_ns)
-        return missed_alone((kept["ran_ns"][within], kept["late_ns"][within]), self._turns)
+        return missed_alone(ticks_within(notes, began_ns, ended_ns), self._turns)
+
+
+def ticks_within(notes: Path, began_ns: int, ended_ns: int) -> _Turns:
+    """The ticks of this span of which a host has these notes."""
+    kept = np.load(notes)
+    within = (kept["ran_ns"] >= began_ns) & (kept["ran_ns"] <= ended_ns)
+    return kept["ran_ns"][within], kept["late_ns"][within]
 
 
 def missed_alone(ticks: _Turns, loops: list[_Turns]) -> int:
