@@ -24,6 +24,7 @@ class Guard:
         settings = run_dir / "vlad.toml"
         settings.write_text("[realtime]\nfifo_priority = 0\nlock_memory = false\n")
         self.context = zmq.Context()
+        self.context.linger = 0
         self.ear = self.context.socket(zmq.SUB)
         self.ear.rcvtimeo = 10_000
         self.ear.subscribe(b"guard")

@@ -17,10 +17,13 @@ import zmq
 
 from vlad.driver import CommandReceiver, SensorPublisher
 from vlad.messages import CommandMode, EStop, Heartbeat, Level, Mode
+from vlad.policy.toml import write_toml
 from vlad.wire import decode_command, encode_heartbeat
 
 _LIBRARIES = {"numpy", "msgpack", "pydantic", "uvloop", "asyncio"}
 _PATIENCE_S = 10.0
+_SILENCE_MS = 500
+"""Not 50: the stand-in is a thread among many processes, and is late at times."""
 
 
 class Rig:
@@ -31,10 +34,10 @@ class Rig:
         self.run_dir = folder / "run"
         self.run_dir.mkdir()
         self.settings = folder / "vlad.toml"
-        self.settings.write_text(
-            f'[paths]\nrun_dir = "{self.run_dir}"\n[realtime]\nfifo_priority = 0\nlock_memory = false\n'
-        )
+        self.configure()
         self.context = zmq.Context()
+        # Else what is left for a guard that was killed may keep the context from ending for ever.
+        self.context.linger = 0
         self.voice = self.context.socket(zmq.SUB)
         self.voice.subscribe(b"")
         self.voice.connect(f"ipc://{self.run_dir}/guard.sock")
@@ -47,9 +50,13 @@ class Rig:
         self._thread.start()
         self.processes = []
 
-    def configure(self, text):
-        with self.settings.open("a") as file:
-            file.write(text)
+    def configure(self, **guard):
+        values = {
+            "paths": {"run_dir": str(self.run_dir)},
+            "realtime": {"fifo_priority": 0, "lock_memory": False},
+            "guard": {"silence_ms": _SILENCE_MS} | guard,
+        }
+        self.settings.write_text(write_toml(values))
 
     def start(self):
         command = [sys.executable, "-m", "vlad.guard", "--config", self.settings]
@@ -226,7 +233,7 @@ def test_the_relay_says_run_only_under_a_daemon_that_is_well(rig, kind):
             time.sleep(0.01)
         assert words == word
 
-    rig.configure(f'[guard]\nrelay = "{line}"\n')
+    rig.configure(relay=str(line))
     process = rig.start()
     await_word("0")
     rig.beat()
@@ -248,7 +255,7 @@ def test_a_relay_that_fails_later_shows_in_the_report_and_in_the_log(rig):
     line = rig.folder / "line"
     os.mkfifo(line)
     ours = os.open(line, os.O_RDONLY | os.O_NONBLOCK)
-    rig.configure(f'[guard]\nrelay = "{line}"\n')
+    rig.configure(relay=str(line))
     process = rig.start()
     rig.report("watching")
     os.close(ours)
@@ -259,7 +266,7 @@ def test_a_relay_that_fails_later_shows_in_the_report_and_in_the_log(rig):
 
 
 def test_a_relay_that_cannot_be_written_keeps_it_from_starting(rig):
-    rig.configure('[guard]\nrelay = "none/line"\n')
+    rig.configure(relay="none/line")
     process = rig.start()
     assert process.wait(timeout=10) == 2
     error = process.stderr.read()
@@ -268,7 +275,7 @@ def test_a_relay_that_cannot_be_written_keeps_it_from_starting(rig):
 
 
 def test_bad_settings_keep_it_from_starting(rig):
-    rig.configure("[guard]\nsilence_ms = 5\nrelais = 1\n")
+    rig.configure(silence_ms=5, relais=1)
     process = rig.start()
     assert process.wait(timeout=10) == 2
     lines = process.stderr.read().splitlines()

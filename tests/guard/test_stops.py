@@ -150,6 +150,7 @@ def test_other_endpoints_have_no_guard_beside_them(endpoint):
 
 def test_a_guard_is_found_beside_the_commands_socket(tmp_path):
     with zmq.Context() as context, context.socket(zmq.PUB) as guard:
+        guard.linger = 0
         guard.bind(f"ipc://{tmp_path}/guard.sock")
         with CommandReceiver(f"ipc://{tmp_path}/commands.sock", context=context) as receiver:
             end_s = time.monotonic() + 10
