@@ -27,6 +27,7 @@ from tools.training.demo_quantize import (
 from tools.training.demo_restore import example, without_wrapped_padding, write_torch
 from vlad.clock import SystemClock
 from vlad.policy.backends import BACKENDS, BackendError, Model, OnnxOptions, load_backend
+from vlad.policy.backends.torch_network import convert_weights
 from vlad.policy.bundle import BundleRefused, load_bundle, write_manifest
 from vlad.policy.policy import Policy
 from vlad.policy_settings import PolicySettings
@@ -293,6 +294,29 @@ def test_a_program_that_converts_types_runs_in_another_precision(tmp_path, preci
     backend = load_backend("torch", Model(tmp_path / "model.pt2", precision, ("actions",), 1))
     given = backend.run({"scan": scan.numpy()})["actions"]
     np.testing.assert_allclose(given, net(scan).detach(), rtol=0, atol=TOLERANCE[precision])
+
+
+class Sharing(torch.nn.Module):
+    """Weights that only a layer takes which autocast converts, and others that something else reads, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.norm = torch.nn.Conv1d(2, 2, 3), torch.nn.LayerNorm(6)
+        self.tied, self.layer = torch.nn.Linear(6, 6), torch.nn.Linear(6, 4)
+
+    def forward(self, scan):
+        seen = self.tied(self.norm(self.mix(scan))) * self.tied.weight.sum()
+        return self.layer(seen)
+
+
+def test_weights_are_converted_once_where_that_changes_no_bit():
+    net, scan = Sharing().eval(), torch.randn(1, 2, 8)
+    program = torch.export.export(net, (scan,))
+    convert_weights(program, torch.bfloat16)
+    kept = {name for name, weight in program.state_dict.items() if weight.dtype is torch.float32}
+    assert kept == {"norm.weight", "norm.bias", "tied.weight"}
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(program.module()(scan), net(scan))
 
 
 def test_half_floats_go_in_and_out_as_float32(tmp_path):

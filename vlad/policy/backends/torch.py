@@ -62,12 +62,16 @@ class TorchBackend:
         self._device = device_of(model)
         try:
             kind = check(model.path)
-            self._half = _autocast(model, kind)
-            self._network = _load(model, kind, self._device, self._half is not None)
+            half = _autocast(model, kind)
+            self._network = _load(model, kind, self._device, half)
         except _FAILURES as error:
             raise BackendError(
                 f"{model.path}: torch cannot load it: {error or type(error).__name__}; export the model again"
             ) from error
+        # A cache would be gone after the run, and a captured graph would still read the weights in it.
+        self._precision: contextlib.AbstractContextManager[Any] = (
+            torch.autocast(self._device.type, half, cache_enabled=False) if half else contextlib.nullcontext()
+        )
         self._casts = {name: _HALF.get(spec.dtype or "") for name, spec in self._network.inputs.items()}
         self._bound: dict[str, tuple[NDArray[Any], Tensor]] = {}
         moved = self._device.type != "cpu" or any(self._casts.values())
@@ -92,7 +96,7 @@ class TorchBackend:
         if self._captures:
             self._captures = False
             try:
-                with torch.inference_mode(), self._precision():
+                with torch.inference_mode(), self._precision:
                     placed = self._placed(self._tensors(inputs))
                     self._call = _Captured(self._network, placed, self._device).replay
             except RuntimeError as error:
@@ -104,7 +108,7 @@ class TorchBackend:
             self._thread = threading.get_ident()
         try:
             with torch.inference_mode():
-                with self._precision():
+                with self._precision:
                     results = self._call(self._tensors(inputs))
                 named = self._by_name([results] if isinstance(results, Tensor) else results)
                 return {name: _on_host(named[name]) for name in self._wanted}
@@ -116,12 +120,6 @@ class TorchBackend:
         del self._call, self._network
         if self._device.type != "cpu":
             torch.cuda.empty_cache()
-
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        if self._half is None:
-            return contextlib.nullcontext()
-        # The cache would be gone, and a captured graph would still read the weights in it.
-        return torch.autocast(self._device.type, dtype=self._half, cache_enabled=False)
 
     def _tensors(self, inputs: Tensors) -> list[Tensor]:
         """The inputs in the network's order. BackendError where one does not fit."""
@@ -203,7 +201,7 @@ def load(model: Model) -> TorchBackend:
     return TorchBackend(model)
 
 
-def _load(model: Model, kind: Kind, device: torch.device, half: bool) -> Network:
+def _load(model: Model, kind: Kind, device: torch.device, half: torch.dtype | None) -> Network:
     path, parts, stages = model.path, devices_of(model), stages_of(model)
     for setting, devices in (("device_map", parts), ("stages", stages)):
         if devices and kind != "export":

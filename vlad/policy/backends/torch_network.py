@@ -25,6 +25,15 @@ Outputs: TypeAlias = Mapping[str, TensorSpec] | Sequence[TensorSpec]
 
 _MODULE = re.compile(r"[\w.@]*", re.ASCII)
 
+_aten = torch.ops.aten
+
+_COMPUTED_IN_HALF = frozenset({
+    _aten.linear.default, _aten.matmul.default, _aten.mm.default, _aten.bmm.default, _aten.addmm.default,
+    _aten.conv1d.default, _aten.conv2d.default, _aten.conv3d.default,
+    _aten.conv1d.padding, _aten.conv2d.padding, _aten.conv3d.padding,
+})  # fmt: skip
+"""Whose arguments autocast makes half floats, on every device."""
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -42,7 +51,7 @@ class Network:
 def load_program(
     path: Path,
     device: torch.device,
-    half: bool,
+    half: torch.dtype | None,
     parts: Mapping[str, torch.device] | None = None,
     stages: Mapping[str, torch.device] | None = None,
     *,
@@ -52,16 +61,20 @@ def load_program(
     inputs are not plain tensors, or where it shall be `int8` and no weight is.
 
     `torch.export.load` is not used: what it cannot read, it reads again as an older form, by unpickling. With
-    `half`, what the program asserts of types in between is left out: they will be others. With `parts`
-    or `stages`, the program is divided into its modules again, and these lie on their devices.
+    `half`, for which it will run under autocast, what it asserts of types in between is left out: they will
+    be others; and the weights that autocast would convert in each run are converted now. With `parts` or
+    `stages`, the program is divided into its modules again, and these lie on their devices.
     """
     program = load_pt2(str(path)).exported_programs["model"]
     if int8 and not any(tensor.dtype is torch.int8 for tensor in program.state_dict.values()):
         raise ValueError("none of its weights is int8; let torchao quantise them before the export")
     if device.type != "cpu" and not (parts or stages):
         program = move_to_device_pass(program, device)
-    if half:
+    if half is not None:
         _forget_types(program)
+        devices_used = {device, *(parts or {}).values(), *(stages or {}).values()}
+        if len({one.type for one in devices_used}) == 1:  # autocast is for one kind of device
+            convert_weights(program, half)
     inputs, outputs = signature(program)
     positional = len(_arguments(program)[0])
     keywords = list(inputs)[positional:]
@@ -142,6 +155,17 @@ def _in_order(program: ExportedProgram, stages: Mapping[str, torch.device]) -> d
     stacks = [(node.meta.get("nn_module_stack") or {}).values() for node in program.graph.nodes]
     ran = list(dict.fromkeys(name for stack in stacks for name, _ in stack))
     return {name: stages[name] for name in sorted(stages, key=[*ran, *stages].index)}
+
+
+def convert_weights(program: ExportedProgram, half: torch.dtype) -> None:
+    """Make those weights half floats that autocast would convert in each run; what anything else reads, too,
+    stays as it is. The results stay the same to the bit.
+    """
+    state = program.state_dict
+    readers = {node.name: {user.target for user in node.users} for node in program.graph.nodes}
+    for node, name in program.graph_signature.inputs_to_parameters.items():
+        if state[name].dtype is torch.float32 and readers[node] <= _COMPUTED_IN_HALF:
+            state[name] = torch.nn.Parameter(state[name].to(half), requires_grad=False)
 
 
 def _forget_types(program: ExportedProgram) -> None:
