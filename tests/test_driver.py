@@ -366,6 +366,19 @@ def test_the_first_message_after_a_long_wait_arrives(heard):
         assert publisher.seq <= 2
 
 
+def test_what_was_published_before_closing_still_arrives(heard):
+    context, socket, endpoint = heard
+    with SensorPublisher(endpoint, "camera", "image", context=context) as publisher:
+        while not socket.poll(5):
+            publisher.publish(Image("rgb8", np.zeros((1, 1, 3), np.uint8)))
+        while socket.poll(100):
+            socket.recv_multipart()
+        pixels = np.full((2160, 3840, 3), 7, np.uint8)
+        publisher.publish(Image("rgb8", pixels))
+    assert socket.poll(5000)
+    assert bytes(socket.recv_multipart()[2]) == pixels.tobytes()
+
+
 def test_publishing_with_nobody_there_never_blocks(tmp_path):
     with SensorPublisher(f"ipc://{tmp_path}/sensors.sock", "button", "estop") as publisher:
         for _ in range(1000):

@@ -42,6 +42,7 @@ from vlad.wire import encode_sample
 __all__ = ["CommandReceiver", "SensorPublisher", "StopReason"]
 
 _LARGE_QUEUE, _SMALL_QUEUE = 2, 256
+_LINGER_MS = 1000
 
 
 class SensorPublisher:
@@ -73,6 +74,7 @@ class SensorPublisher:
         large = self._data_type in (Image, CompressedImage, PointCloud)
         self._socket.sndhwm = _LARGE_QUEUE if large else _SMALL_QUEUE
         connect(self._socket, endpoint, curve)
+        self._socket.linger = _LINGER_MS
 
     def publish(self, data: Data, stamp_ns: int | None = None) -> None:
         """Send one sample, measured at `stamp_ns`; None: now.
@@ -97,6 +99,7 @@ class SensorPublisher:
         self.seq += 1
 
     def close(self) -> None:
+        """What was published is still delivered to a vlad that takes it within a second."""
         self._socket.close()
 
     def __enter__(self) -> Self:

@@ -153,7 +153,6 @@ class Player:
                 camera.publish(Image("rgb8", pixels), stamp_ns)
                 self.played += 1
                 self._ended_ns = self._clock.now_ns()
-            self._sleep(period_ns / NS_PER_S)  # the last frame lasts as long; closed at once, it may be lost
 
     def summary(self, rate: float) -> Summary:
         """How it went so far."""
