@@ -44,6 +44,18 @@ def test_a_silent_signal_is_replaced_in_time_without_a_stop():
     assert rig.verdict.faults[0].detail == "by laser_2: 1.000 s old, at most 0.300 s"
 
 
+def test_a_signal_that_comes_back_is_not_told_for_its_rate_as_long_as_another_stands_in():
+    rig = SignalRig(LASER).driving()
+    rig.silent.add("laser")
+    rig.tick(300)
+    rig.silent.clear()
+    seen = set()
+    while rig.kernel.sources.topics:
+        seen |= set(faults(rig))
+        rig.tick()
+    assert seen == {("signal_replaced", "laser")}
+
+
 def test_a_backup_may_be_as_old_as_its_own_limit_allows():
     rig = SignalRig({**LASER, "laser_2": {"type": "laser_scan", "max_age_s": 1.0}}).driving()
     rig.silent |= {"laser", "laser_2"}
