@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
+from pathlib import Path
 
 import pytest
 
-from vlad.maintenance.rsync import explained
+from vlad.maintenance.backup import BackupError
+from vlad.maintenance.rsync import Rsync, explained
 
+SSH_THAT_LOSES_STDERR = """\
+#!/bin/sh
+while [ "$1" != nas ]; do shift; done
+shift
+exec "$@" 2>/dev/null
+"""
 USER = pwd.getpwuid(os.geteuid()).pw_name
 CHANGED = """\
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
@@ -57,3 +66,16 @@ def test_of_a_server_the_host_is_named_without_its_folder() -> None:
     assert explained(said, "rsync://nas/robots/x").endswith(
         "make that folder on nas, for the user who logs in there"
     )
+
+
+@pytest.mark.skipif(not shutil.which("rsync"), reason="needs apt-get install rsync")
+def test_what_went_wrong_is_told_also_where_ssh_ends_before_it_passed_it_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """rsync ends its ssh when the other side has failed, sometimes before the reason has come through it."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(SSH_THAT_LOSES_STDERR)
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(BackupError, match=r"No such file or directory \(2\); make that folder on nas"):
+        Rsync(f"nas:{tmp_path}/none", 60).names()

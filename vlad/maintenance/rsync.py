@@ -16,6 +16,11 @@ _CONNECT_S = 10
 _SSH = f"ssh -o BatchMode=yes -o ConnectTimeout={_CONNECT_S}"
 _PRIVATE = ("--perms", "--chmod=D0700,F0600")
 _COMPARING = ("--checksum", "--dry-run", "--itemize-changes", "--delete")
+_NO_REASON = re.compile(r"rsync error: .*|rsync: .* Broken pipe \(32\)")
+_REASONS_IN_BAND = "--stderr=client"
+"""The other side's reasons come as part of rsync's own talk. Else they come through ssh's stderr, which rsync
+may end before they are through. An rsync older than 3.2.3 on the other side knows no other way, nor this word
+for it, so it is used only where the reason was lost."""
 _MENDS = (
     ("HOST IDENTIFICATION HAS CHANGED",
      "{host} shows another key; if that is right: {run} ssh-keygen -R {name}, then {run} ssh {host}"),
@@ -72,14 +77,21 @@ class Rsync:
 
     def _run(self, *options: str, paths: tuple[str, ...]) -> str:
         """What it says; BackupError where it fails."""
-        done = subprocess.run(
-            [*self._words, *options, "--", *paths], stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, errors="replace", check=False, env={**os.environ, "RSYNC_RSH": _SSH, "LC_ALL": "C"},
-        )  # fmt: skip
+        command = [*self._words, *options, "--", *paths]
+        done = _done(command)
+        if done.returncode != 0 and all(map(_NO_REASON.fullmatch, done.stderr.splitlines())):
+            done = _done([command[0], _REASONS_IN_BAND, *command[1:]])
         if done.returncode != 0:
             said = done.stderr.strip() or f"ended with status {done.returncode}"
             raise BackupError(f"{self._target}: {explained(said, self._target)}")
         return done.stdout
+
+
+def _done(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+        env={**os.environ, "RSYNC_RSH": _SSH, "LC_ALL": "C"},
+    )  # fmt: skip
 
 
 def explained(said: str, target: str) -> str:
