@@ -278,7 +278,7 @@ def test_check_config_reports_three_mistakes_at_once(vladctl: Vladctl, config: P
     assert any(line.startswith(f"{config}: signals.camera.rate_hzz: unknown key") for line in lines)
     assert any(line.startswith(f"{config}: realtime.tick_hz: ") and "(got 5)" in line for line in lines)
     assert any(line.startswith(f"{config.parent}/rover.toml: axes.linear_x.velocity: ") for line in lines)
-    assert "3 mistakes" in done.stdout
+    assert "mistakes: 3" in done.stdout
     answer: dict[str, Any] = json.loads(vladctl("check-config", str(config), "--json").stdout)
     assert len(answer["problems"]) == 3
 

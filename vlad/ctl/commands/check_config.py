@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace, out: Output) -> int:
         else:
             for problem in error.problems:
                 out.line(Text(clean(problem)))
-            out.line(Text(f"\n{len(error.problems)} mistakes", style="bold red"))
+            out.line(Text(f"\nmistakes: {len(error.problems)}", style="bold red"))
         return 1
     summary = _summary(path, settings, robot)
     if out.json:
